@@ -1,0 +1,81 @@
+/**
+ * Configuration: one TOML file per program, overridden by environment variables, checked by one schema.
+ *
+ * The key `hop.listen` of a proxy is overridden by NEARCAST_PROXY_HOP_LISTEN (value: a TOML value, or a bare string).
+ * Unknown keys are errors: a misspelt limit must not be silently without effect. nearcast.example.toml is the manual.
+ */
+import { readFileSync } from 'node:fs'
+import { parse, TomlError } from 'smol-toml'
+import { z } from 'zod'
+import { NearcastError } from './errors.ts'
+
+export interface ConfigSource {
+  /** Path of the TOML file; undefined reads the environment alone. */
+  readonly file?: string | undefined
+  /** `PROXY`, `ROUTER`, `AGENT` … */
+  readonly program: string
+  readonly env?: NodeJS.ProcessEnv
+}
+
+type Table = Record<string, unknown>
+
+/** @throws NearcastError config.missing (no such file), config.invalid (names the key and what it may be). */
+export function loadConfig<Schema extends z.ZodType>(schema: Schema, source: ConfigSource): z.infer<Schema> {
+  const table = source.file === undefined ? {} : readToml(source.file)
+  applyEnvironment(table, schema, `NEARCAST_${source.program}_`, source.env ?? process.env)
+  const result = schema.safeParse(table)
+  if (result.success) return result.data
+  const lines = result.error.issues.map((issue) => {
+    const key = issue.path.join('.')
+    return key === '' ? issue.message : `${key}: ${issue.message}`
+  })
+  throw new NearcastError('config.invalid', `${source.file ?? 'environment'}: ${lines.join('; ')}. nearcast.example.toml shows every key.`)
+}
+
+function readToml(file: string): Table {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new NearcastError('config.missing', `Can't read the configuration ${file}; name another with --config.`, { cause: error })
+  }
+  try {
+    return parse(text) as Table
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error
+    const why = error.message.split('\n')[0] ?? ''
+    throw new NearcastError('config.invalid', `${file}:${error.line}:${error.column}: ${why}`, { cause: error })
+  }
+}
+
+/** Walks the schema, not the environment, so that a variable that fits no key is simply not ours. */
+function applyEnvironment(table: Table, schema: z.ZodType, prefix: string, env: NodeJS.ProcessEnv): void {
+  const object = unwrap(schema)
+  if (!(object instanceof z.ZodObject)) return
+  for (const [key, field] of Object.entries(object.shape as Record<string, z.ZodType>)) {
+    const name = prefix + key.replaceAll(/([a-z0-9])([A-Z])/g, '$1_$2').replaceAll('-', '_').toUpperCase()
+    if (unwrap(field) instanceof z.ZodObject) {
+      const nested = (table[key] ?? {}) as Table
+      applyEnvironment(nested, field, `${name}_`, env)
+      if (Object.keys(nested).length > 0) table[key] = nested
+    }
+    const value = env[name]
+    if (value !== undefined) table[key] = tomlValue(value)
+  }
+}
+
+function unwrap(schema: z.ZodType): z.ZodType {
+  let inner = schema
+  while (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault || inner instanceof z.ZodPrefault) {
+    inner = inner.unwrap() as z.ZodType
+  }
+  return inner
+}
+
+function tomlValue(text: string): unknown {
+  try {
+    return (parse(`value = ${text}`) as Table)['value']
+  } catch {
+    return text
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * The one error class and the table of its codes.
+ *
+ * Every error that leaves a program (API answer, log line, exit message) carries a stable `code` from `CODES`.
+ * `docs/errors.md` explains each one; a test holds the two together.
+ */
+
+/** code -> HTTP status that the API answers with; programs that exit use it for nothing else. */
+export const CODES = {
+  'address.invalid': 400,
+  'address.not-found': 404,
+  'address.exhausted': 409,
+  'config.invalid': 400,
+  'config.missing': 400,
+  'network.missing': 400,
+  'network.not-found': 404,
+  'internal': 500,
+} as const satisfies Record<string, number>
+
+export type ErrorCode = keyof typeof CODES
+
+/** Who has to act: the one who asked, this program, or the peer behind it. */
+export type ErrorSide = 'client' | 'self' | 'upstream'
+
+export interface ErrorOptions {
+  readonly side?: ErrorSide
+  /** True when the same request may succeed later without being changed. */
+  readonly retryable?: boolean
+  readonly cause?: unknown
+}
+
+/** `message` is one sentence that tells its reader what to do next; it never holds a secret. */
+export class NearcastError extends Error {
+  readonly code: ErrorCode
+  readonly side: ErrorSide
+  readonly retryable: boolean
+
+  constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'NearcastError'
+    this.code = code
+    this.side = options.side ?? 'self'
+    this.retryable = options.retryable ?? false
+  }
+
+  get status(): number {
+    return CODES[this.code]
+  }
+}
+
+/** Anything thrown, as a NearcastError: foreign errors become `internal` and keep their cause. */
+export function asNearcastError(error: unknown): NearcastError {
+  if (error instanceof NearcastError) return error
+  const message = error instanceof Error ? error.message : String(error)
+  return new NearcastError('internal', message, { cause: error })
+}

@@ -1,0 +1,134 @@
+/**
+ * The feed: what the router tells proxies and agents, and what they answer. JSON text over WebSocket.
+ *
+ * A connection opens with `hello` (reader -> router) and is answered by `snapshot`, or by `changes` when the router
+ * still knows what changed since the reader's revision. From then on each committed change arrives once, in order.
+ * Rows are whole: a `put` replaces the row of that table and key, `row: null` removes it. Every reader gets its own
+ * view: a proxy no credential, an agent only the services placed on it. Keys shown are that reader's own.
+ *
+ * The version is checked on `hello`; a reader ignores tables and members that it doesn't know (a newer router).
+ */
+import { z } from 'zod'
+
+export const FEED_VERSION = 1
+/** A message longer than this is refused by both sides. A snapshot is split into several `snapshot` parts. */
+export const MAX_FEED_MESSAGE_BYTES = 1 << 20
+
+const hex = (bytes: number) => z.string().regex(new RegExp(`^[0-9a-f]{${bytes * 2}}$`))
+const id = z.string().min(1).max(64)
+const text = z.string().max(256)
+
+/** Keys of one (dialer, agent) pair: the newest first; all of them verify, the first one signs. */
+const hopKeys = z.array(z.object({ epoch: z.int().min(0), key: hex(32) })).max(4)
+
+export const networkRow = z.object({
+  /** 1 .. 2^32-1, the 32 bits behind fdaa. */
+  id: z.int().min(1).max(0xffff_ffff),
+  org: id,
+  name: text,
+})
+
+export const placement = z.object({ node: id, role: z.enum(['primary', 'replica', 'peer']) })
+
+/** A service is what an address points at: one database (kind redis) or any TCP service (kind tcp). */
+export const serviceRow = z.object({
+  id,
+  org: id,
+  name: text,
+  kind: z.enum(['redis', 'tcp']),
+  port: z.int().min(1).max(65535),
+  placements: z.array(placement).max(64),
+  /** Only in the view of agents that hold it. */
+  redis: z
+    .object({
+      /** SHA-256 of the tenant's password, as Redis ACL takes it (`#<hex>`). */
+      passwordSha256: hex(32),
+      /** Masterauth of its replicas. A secret. */
+      replicationSecret: z.string().min(16).max(128),
+      maxMemoryBytes: z.int().min(1 << 20),
+      appendFsync: z.enum(['always', 'everysec']),
+    })
+    .optional(),
+})
+
+export const addressRow = z.object({
+  /** RFC 5952 text. */
+  address: z.string().max(39),
+  network: z.int().min(1).max(0xffff_ffff),
+  /** Starts at 1; a later owner of the same bits never has the same. */
+  generation: z.int().min(1),
+  service: id,
+})
+
+/** A data node: our agent, or a foreign multitenant server that reads PROXY headers itself (hop v1 or v2). */
+export const nodeRow = z.object({
+  id,
+  region: id,
+  /** The host it runs on: a proxy on the same host uses `socket`. */
+  host: text,
+  hop: z.enum(['signed-v2', 'v2', 'v1']),
+  /** host:port; IPv6 in brackets. */
+  endpoint: text,
+  /** Unix socket of the hop, for dialers on the same host. */
+  socket: text.optional(),
+  /** The receiver's own keys for dialing this node; empty for foreign nodes. */
+  keys: hopKeys,
+})
+
+/** Those who may dial an agent: proxies, and agents that hold replicas. Only in the view of agents. */
+export const dialerRow = z.object({ id, kind: z.enum(['proxy', 'agent']), region: id, host: text, keys: hopKeys })
+
+export const tables = {
+  networks: networkRow,
+  services: serviceRow,
+  addresses: addressRow,
+  nodes: nodeRow,
+  dialers: dialerRow,
+} as const
+
+export type TableName = keyof typeof tables
+export type NetworkRow = z.infer<typeof networkRow>
+export type ServiceRow = z.infer<typeof serviceRow>
+export type AddressRow = z.infer<typeof addressRow>
+export type NodeRow = z.infer<typeof nodeRow>
+export type DialerRow = z.infer<typeof dialerRow>
+export type HopKeys = z.infer<typeof hopKeys>
+export interface Rows {
+  networks: NetworkRow
+  services: ServiceRow
+  addresses: AddressRow
+  nodes: NodeRow
+  dialers: DialerRow
+}
+
+/** `row` is validated per table by the reader, so that one bad row of a new kind is skipped and reported, not fatal. */
+export const changeSchema = z.object({ table: z.string().max(32), key: z.string().max(128), row: z.unknown() })
+export type Change = z.infer<typeof changeSchema>
+
+const revision = z.int().min(0)
+
+export const fromRouter = z.discriminatedUnion('type', [
+  /** `last` closes the snapshot; only then the whole table is swapped in. */
+  z.object({ type: z.literal('snapshot'), revision, digest: hex(32).optional(), rows: z.array(changeSchema), last: z.boolean() }),
+  /** Brings a reader from `from` to `revision`. A reader whose revision isn't `from` closes and starts again. */
+  z.object({ type: z.literal('changes'), from: revision, revision, rows: z.array(changeSchema) }),
+  /** A question to the reader, answered by `answer` with the same id. `name` is 'explain' or 'status'. */
+  z.object({ type: z.literal('ask'), id: z.int(), name: z.string().max(32), params: z.unknown() }),
+  z.object({ type: z.literal('error'), code: z.string().max(64), message: z.string().max(512) }),
+])
+export type FromRouter = z.infer<typeof fromRouter>
+
+export const toRouter = z.discriminatedUnion('type', [
+  /** First message. `revision` 0 asks for a snapshot. */
+  z.object({ type: z.literal('hello'), version: z.int(), program: z.string().max(64), revision }),
+  /** Everything up to `revision` is in force. `failed` names services that an agent could not bring up. */
+  z.object({
+    type: z.literal('ack'),
+    revision,
+    failed: z.array(z.object({ service: id, code: z.string().max(64), message: z.string().max(512) })).max(1000).optional(),
+  }),
+  z.object({ type: z.literal('answer'), id: z.int(), result: z.unknown(), error: z.object({ code: z.string(), message: z.string() }).optional() }),
+  /** An agent's view of its services, whole, on every change: the router shows it, proxies get theirs over the hop. */
+  z.object({ type: z.literal('availability'), unavailable: z.record(id, z.string().max(128)) }),
+])
+export type ToRouter = z.infer<typeof toRouter>

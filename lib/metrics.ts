@@ -1,0 +1,49 @@
+/**
+ * Metrics: prom-client behind one registry per program; text format for /metrics.
+ * Names follow the Prometheus conventions: nearcast_<program>_<what>_<unit>[_total].
+ */
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+
+export type { Counter, Gauge, Histogram }
+
+export class Metrics {
+  readonly #registry = new Registry()
+  readonly #prefix: string
+
+  constructor(program: string) {
+    this.#prefix = `nearcast_${program}_`
+    collectDefaultMetrics({ register: this.#registry })
+  }
+
+  counter<Label extends string>(name: string, help: string, labelNames: readonly Label[] = []): Counter<Label> {
+    return new Counter({ name: this.#prefix + name, help, labelNames: [...labelNames], registers: [this.#registry] })
+  }
+
+  /** `collect` sets the value when it is read, for what is cheaper counted on demand. */
+  gauge<Label extends string>(name: string, help: string, labelNames: readonly Label[] = [], collect?: (gauge: Gauge<Label>) => void): Gauge<Label> {
+    return new Gauge({
+      name: this.#prefix + name,
+      help,
+      labelNames: [...labelNames],
+      registers: [this.#registry],
+      ...(collect && {
+        collect(this: Gauge<Label>) {
+          collect(this)
+        },
+      }),
+    })
+  }
+
+  /** Buckets in the unit that the name ends with. */
+  histogram<Label extends string>(name: string, help: string, buckets: readonly number[], labelNames: readonly Label[] = []): Histogram<Label> {
+    return new Histogram({ name: this.#prefix + name, help, buckets: [...buckets], labelNames: [...labelNames], registers: [this.#registry] })
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType
+  }
+
+  text(): Promise<string> {
+    return this.#registry.metrics()
+  }
+}

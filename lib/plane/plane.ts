@@ -1,0 +1,132 @@
+/**
+ * The seam between deciding and doing. A brain (proxy/connection.ts, agent/connection.ts) is a pure state machine:
+ * one event in, a list of actions out. A plane owns sockets, buffers and timers and performs the actions.
+ *
+ * Contract, kept by every plane (test/contract/plane.ts):
+ * - The plane owns both sockets of a connection and closes them; a brain only says when and how.
+ * - Nothing is read from a side before `read` or `carry` asks for it. What was read and not consumed is carried first.
+ * - All writes queued for a side before `carry`, and the bytes already read for it, leave in one write.
+ * - While carrying, half-close is kept both ways, RST travels as RST, a slow reader stops its sender (back-pressure),
+ *   and no byte that was accepted is lost at a close.
+ * - Every connection ends with exactly one `closed` event, after which no event follows.
+ */
+import type { Ipv6 } from '../address.ts'
+
+export type Side = 'client' | 'upstream'
+
+export interface SocketAddress {
+  /** IPv4 peers are mapped (::ffff:a.b.c.d). */
+  readonly ip: Ipv6
+  readonly port: number
+}
+
+/** Who is at the other end of an accepted connection, as far as the transport proves it. */
+export type Peer =
+  | { readonly kind: 'anonymous' }
+  /** mTLS: the URI in the certificate, `nearcast://proxy/mad-1`, checked against our CA. */
+  | { readonly kind: 'certificate'; readonly identity: string }
+  /** SO_PEERCRED of a Unix socket. */
+  | { readonly kind: 'process'; readonly uid: number; readonly pid: number }
+
+/** Certificates and keys of our own identity, and whom we expect to meet. PEM. */
+export interface HopTls {
+  readonly ca: string
+  readonly certificate: string
+  readonly key: string
+}
+
+export type DialTarget =
+  | { readonly kind: 'unix'; readonly path: string }
+  | {
+      readonly kind: 'tcp'
+      readonly host: string
+      readonly port: number
+      /** Mutual TLS; `identity` is the URI that the other's certificate must carry. */
+      readonly tls?: HopTls & { readonly identity: string }
+    }
+
+export type DialFailure = 'refused' | 'timeout' | 'unreachable' | 'reset' | 'tls' | 'error'
+
+export type PlaneEvent =
+  /** `source` and `destination` are null on Unix sockets. */
+  | { readonly type: 'accepted'; readonly source: SocketAddress | null; readonly destination: SocketAddress | null; readonly peer: Peer }
+  /** `bytes`: everything read from that side and not consumed yet. Valid during the call only. */
+  | { readonly type: 'received'; readonly side: Side; readonly bytes: Uint8Array }
+  | { readonly type: 'dialled' }
+  | { readonly type: 'dial-failed'; readonly reason: DialFailure }
+  /** Before carrying: that side sent FIN (`ended`) or broke (`failed`). */
+  | { readonly type: 'ended'; readonly side: Side }
+  | { readonly type: 'failed'; readonly side: Side }
+  | { readonly type: 'timer'; readonly name: string }
+  /** The answer to an `ask`. */
+  | { readonly type: 'answered'; readonly answer: unknown }
+  | { readonly type: 'closed'; readonly result: CarryResult }
+
+export type PlaneAction =
+  /** RST to the client, nothing more is read. Ends the connection. */
+  | { readonly type: 'reset' }
+  /** Flushes what is queued for the client, then FIN. Ends the connection. */
+  | { readonly type: 'close' }
+  /** Reads from a side until `limitBytes` are held; each arrival is a `received`. */
+  | { readonly type: 'read'; readonly side: Side; readonly limitBytes: number }
+  | { readonly type: 'consume'; readonly side: Side; readonly bytes: number }
+  /** Drops the present upstream, if any, and opens another. `timeoutMs` covers the TLS handshake too. */
+  | { readonly type: 'dial'; readonly target: DialTarget; readonly timeoutMs: number }
+  | { readonly type: 'write'; readonly side: Side; readonly bytes: Uint8Array }
+  /** One timer per name; setting it again restarts it. All end with the connection. */
+  | { readonly type: 'timer'; readonly name: string; readonly afterMs: number }
+  | { readonly type: 'cancel-timer'; readonly name: string }
+  /** A question for the control side (asynchronous), answered by one `answered`. */
+  | { readonly type: 'ask'; readonly question: unknown }
+  /** From here on only bytes move, until one side ends. */
+  | { readonly type: 'carry' }
+
+export interface CarryResult {
+  /** client -> upstream and upstream -> client, payload only: headers and status bytes don't count. */
+  readonly bytesUp: number
+  readonly bytesDown: number
+  readonly durationMs: number
+  /** Who ended it and how; `local` is a brain's own reset or close, or a cut. */
+  readonly endedBy: Side | 'local'
+  readonly how: 'end' | 'reset' | 'error' | 'cut'
+}
+
+export interface Brain {
+  /** Never throws for anything that a peer can cause. Called never re-entrantly. */
+  on(event: PlaneEvent): readonly PlaneAction[]
+}
+
+export type ListenTarget =
+  /** `host` '::' listens on IPv6 only (IPV6_V6ONLY). `port` 0 picks one. */
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number; readonly tls?: HopTls }
+  | { readonly kind: 'unix'; readonly path: string }
+  /** An inherited listening socket (LISTEN_FDS). */
+  | { readonly kind: 'fd'; readonly fd: number; readonly tls?: HopTls }
+
+export interface ListenOptions {
+  readonly target: ListenTarget
+  /** Accepted beyond this many open ones are reset at once and counted. Default 10,000. */
+  readonly maxConnections?: number
+  /** Time for an inbound TLS handshake. Default 5,000 ms. */
+  readonly handshakeTimeoutMs?: number
+  readonly brain: (id: number) => Brain
+  /** Answers `ask`. A rejection is answered with `undefined`. */
+  readonly answer?: (id: number, question: unknown) => Promise<unknown>
+}
+
+export interface Listener {
+  readonly port: number
+  /** Stops accepting; open connections live on. Idempotent. */
+  close(): Promise<void>
+}
+
+export interface Plane {
+  readonly name: 'portable' | 'uring'
+  /** @throws NearcastError listen.in-use, listen.denied, listen.failed */
+  listen(options: ListenOptions): Promise<Listener>
+  /** Ids are unique for the life of the plane. Cutting resets both sides. @returns false when there is no such connection. */
+  cut(id: number): boolean
+  readonly openConnections: number
+  /** Closes listeners, cuts what is open. Idempotent. */
+  destroy(): Promise<void>
+}
