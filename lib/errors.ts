@@ -12,9 +12,13 @@ export const CODES = {
   'address.exhausted': 409,
   'config.invalid': 400,
   'config.missing': 400,
+  'listen.denied': 500,
+  'listen.failed': 500,
+  'listen.in-use': 500,
   'network.missing': 400,
   'network.not-found': 404,
   'internal': 500,
+  'plane.unavailable': 400,
 } as const satisfies Record<string, number>
 
 export type ErrorCode = keyof typeof CODES

@@ -5,10 +5,13 @@
  * Contract, kept by every plane (test/contract/plane.ts):
  * - The plane owns both sockets of a connection and closes them; a brain only says when and how.
  * - Nothing is read from a side before `read` or `carry` asks for it. What was read and not consumed is carried first.
- * - All writes queued for a side before `carry`, and the bytes already read for it, leave in one write.
+ * - Writes leave when the whole list of actions has been performed. All writes queued for a side before `carry` in that
+ *   list, and the bytes already read for it, leave in one write. Writes may follow a `dial` at once; they wait for it.
  * - While carrying, half-close is kept both ways, RST travels as RST, a slow reader stops its sender (back-pressure),
  *   and no byte that was accepted is lost at a close.
+ * - A client that breaks ends its connection without being told (`failed`, then `closed`); a broken upstream doesn't.
  * - Every connection ends with exactly one `closed` event, after which no event follows.
+ * - A Unix socket has no RST: a reset closes it, and its peer sees ECONNRESET when it had bytes unread here, else an end.
  */
 import type { Ipv6 } from '../address.ts'
 
@@ -67,7 +70,7 @@ export type PlaneAction =
   | { readonly type: 'reset' }
   /** Flushes what is queued for the client, then FIN. Ends the connection. */
   | { readonly type: 'close' }
-  /** Reads from a side until `limitBytes` are held; each arrival is a `received`. */
+  /** Reads from a side until `limitBytes` are held (the last arrival may exceed it by 64 KiB); each arrival is a `received`. */
   | { readonly type: 'read'; readonly side: Side; readonly limitBytes: number }
   | { readonly type: 'consume'; readonly side: Side; readonly bytes: number }
   /** Drops the present upstream, if any, and opens another. `timeoutMs` covers the TLS handshake too. */
@@ -85,6 +88,7 @@ export interface CarryResult {
   /** client -> upstream and upstream -> client, payload only: headers and status bytes don't count. */
   readonly bytesUp: number
   readonly bytesDown: number
+  /** From `accepted`. */
   readonly durationMs: number
   /** Who ended it and how; `local` is a brain's own reset or close, or a cut. */
   readonly endedBy: Side | 'local'
@@ -109,13 +113,18 @@ export interface ListenOptions {
   readonly maxConnections?: number
   /** Time for an inbound TLS handshake. Default 5,000 ms. */
   readonly handshakeTimeoutMs?: number
+  /** Handshakes under way at once; more are reset. Default 256. */
+  readonly maxHandshakes?: number
   readonly brain: (id: number) => Brain
   /** Answers `ask`. A rejection is answered with `undefined`. */
   readonly answer?: (id: number, question: unknown) => Promise<unknown>
 }
 
 export interface Listener {
+  /** 0 on Unix sockets. */
   readonly port: number
+  /** Reset before a brain saw them: beyond `maxConnections` or `maxHandshakes`, and failed or late TLS handshakes. */
+  readonly rejected: { readonly limit: number; readonly handshake: number }
   /** Stops accepting; open connections live on. Idempotent. */
   close(): Promise<void>
 }
