@@ -1,0 +1,322 @@
+/**
+ * The story that Nearcast promises, as steps that run for real. Each step types what a user would type, shows what
+ * came back, and fails with one sentence. Order matters: later steps use what earlier ones made.
+ */
+import type { DemoCluster, Finished } from './cluster.ts'
+import { run } from './cluster.ts'
+
+export interface StepContext {
+  readonly cluster: DemoCluster
+  /** Shows a line of real output under the step. */
+  readonly show: (text: string) => void
+  /** What earlier steps found out. */
+  readonly memory: Memory
+}
+
+export interface Memory {
+  url: string
+  address: string
+  globexUrl: string
+  /** Redis's run_id of acme/cache's engine per region: tells which node has answered. */
+  engines: Map<string, string>
+}
+
+export interface Step {
+  readonly name: string
+  readonly title: string
+  readonly run: (context: StepContext) => Promise<void>
+}
+
+interface Redis {
+  readonly url: string
+  readonly address: string
+  readonly port: number
+  readonly provisioning?: { readonly ms: number; readonly proxies: readonly { readonly id: string; readonly ms: number }[]; readonly missing: readonly string[] }
+}
+
+interface Explained {
+  readonly verdict: { readonly allowed: boolean; readonly reason?: string }
+  readonly chosen?: string
+  readonly why: string
+  readonly candidates: readonly { readonly node: string; readonly region: string; readonly latencyMs: number | null; readonly healthy: boolean; readonly available: boolean }[]
+}
+
+const REGIONS = ['mad', 'ams', 'gru'] as const
+/** Healing is bounded by probe interval x thresholds plus process start; more than this is a failure. */
+const HEAL_TIMEOUT_MS = 15_000
+
+function check(condition: boolean, sentence: string): asserts condition {
+  if (!condition) throw new Error(sentence)
+}
+
+const said = (finished: Finished): string => (finished.stdout.trim() || finished.stderr.trim()).split('\n').slice(0, 12).join('\n')
+
+async function until(what: string, condition: () => Promise<boolean>, timeoutMs = HEAL_TIMEOUT_MS): Promise<number> {
+  const started = performance.now()
+  while (!(await condition())) {
+    check(performance.now() - started < timeoutMs, `${what}: not within ${timeoutMs / 1000} s.`)
+    await new Promise((resolve) => {
+      setTimeout(resolve, 100)
+    })
+  }
+  return performance.now() - started
+}
+
+/** Runs redis-cli on acme's app host and shows the line and its answer. */
+async function redis(context: StepContext, region: string, command: string, org = 'acme', url = context.memory.url): Promise<string> {
+  const finished = await context.cluster.onAppHost(org, region, `redis-cli --no-auth-warning -u "$URL" ${command}`, { URL: url })
+  context.show(`${org} in ${region}> ${command}\n${said(finished)}`)
+  return finished.stdout.trim()
+}
+
+/** The region whose engine answers a connection from `region`, quietly. */
+async function servedBy(context: StepContext, region: string, org = 'acme'): Promise<string> {
+  const finished = await context.cluster.onAppHost(org, region, `redis-cli --no-auth-warning -u "$URL" info server`, { URL: context.memory.url })
+  const runId = /run_id:(\w+)/.exec(finished.stdout)?.[1]
+  check(runId !== undefined, `acme/cache didn't answer in ${region}: ${said(finished)}`)
+  return [...context.memory.engines].find(([, id]) => id === runId)?.[0] ?? 'unknown'
+}
+
+async function dev(context: StepContext, ...args: string[]): Promise<void> {
+  const finished = await context.cluster.nearcast(['dev', ...args])
+  context.show(`$ nearcast dev ${args.join(' ')}`)
+  check(finished.code === 0, `nearcast dev ${args.join(' ')}: ${said(finished)}`)
+}
+
+const explain = (context: StepContext, from: string): Promise<Explained> =>
+  context.cluster.json<Explained>(['explain', '--from', from, '--to', context.memory.address])
+
+/** One failure of gru's way to its own node: the next connection is served elsewhere without an error, later by gru again. */
+async function failover(context: StepContext, breakIt: string[], mendIt: string[]): Promise<void> {
+  await dev(context, ...breakIt)
+  const started = performance.now()
+  const other = await servedBy(context, 'gru')
+  context.show(`the next connection from gru was served by ${other} after ${(performance.now() - started).toFixed(0)} ms, command line included`)
+  check(other !== 'gru' && other !== 'unknown', `gru's own node answered although it was broken (${other}).`)
+  await dev(context, ...mendIt)
+  const ms = await until('gru is chosen again', async () => (await explain(context, 'acme/gru')).chosen === 'gru-1')
+  context.show(`gru's own node was chosen again after ${(ms / 1000).toFixed(1)} s`)
+  check((await servedBy(context, 'gru')) !== 'unknown', 'no engine known')
+}
+
+/** Engines get a new run_id when they start again. */
+async function learnEngines(context: StepContext): Promise<void> {
+  for (const region of REGIONS) {
+    const finished = await context.cluster.onAppHost('acme', region, `redis-cli --no-auth-warning -u "$URL" info server`, { URL: context.memory.url })
+    const runId = /run_id:(\w+)/.exec(finished.stdout)?.[1]
+    if (runId !== undefined) context.memory.engines.set(region, runId)
+  }
+}
+
+async function refused(context: StepContext, what: string, finished: Finished): Promise<void> {
+  context.show(`${what}: ${said(finished).split('\n')[0] ?? ''}`)
+  check(finished.code !== 0, `${what} went through: ${said(finished)}`)
+}
+
+/** A TCP dial with python-free means: bash's /dev/tcp knows no IPv6 scope but does IPv6 addresses through redis-cli -h. */
+const dial = (address: string, port: number): string => `timeout 3 redis-cli -h ${address} -p ${port} ping`
+
+export const STORY: readonly Step[] = [
+  {
+    name: 'links',
+    title: 'The links have the times of the topology: ping and connect confirm them',
+    async run(context) {
+      const finished = await context.cluster.onHost('mad-1', 'ping -6 -n -c 3 -i 0.2 $(cat /run/nearcast/hosts/gru-1)')
+      const average = Number(/= [\d.]+\/([\d.]+)\//.exec(finished.stdout)?.[1])
+      context.show(`mad-1> ping gru-1: ${average} ms on average (topology: 190 ms)`)
+      check(average > 180 && average < 210, `Expected about 190 ms, measured ${average}: ${said(finished)}`)
+    },
+  },
+  {
+    name: 'create',
+    title: 'One command mints an address and makes the database in three regions',
+    async run(context) {
+      const args = ['redis', 'create', '--org', 'acme', '--name', 'cache', '--region', 'mad', '--replicas', 'ams,gru', '--append-fsync', 'always']
+      const database = await context.cluster.json<Redis>(args)
+      const waited = database.provisioning
+      context.show(`$ nearcast ${args.join(' ')}\naddress ${database.address} port ${database.port}`)
+      context.show((waited?.proxies ?? []).map((proxy) => `${proxy.id} ${proxy.ms.toFixed(1)} ms`).join('  '))
+      check(waited !== undefined && waited.missing.length === 0 && waited.proxies.length === 4, 'Not every proxy acknowledged.')
+      context.memory.url = database.url
+      context.memory.address = database.address
+    },
+  },
+  {
+    name: 'set-get',
+    title: 'Written in Madrid, read in São Paulo on its own node',
+    async run(context) {
+      check((await redis(context, 'mad', 'set k v')) === 'OK', 'The write was not acknowledged.')
+      const ms = await until('the replica has the key', async () => (await redis({ ...context, show: () => {} }, 'gru', 'get k')) === 'v')
+      check((await redis(context, 'gru', 'get k')) === 'v', 'The read answered something else.')
+      context.show(`on the replica ${ms.toFixed(0)} ms after the write was acknowledged, command line included`)
+      await until('every region answers from its own node', async () => {
+        const chosen = await Promise.all(REGIONS.map(async (region) => (await explain(context, `acme/${region}`)).chosen))
+        return chosen.every((node, index) => node === `${REGIONS[index]}-1`)
+      })
+      await learnEngines(context)
+      check(new Set(context.memory.engines.values()).size === 3, 'The three regions were not served by three engines.')
+    },
+  },
+  {
+    name: 'replica-readonly',
+    title: "A write on the replica's side answers Redis's READONLY",
+    async run(context) {
+      check((await redis(context, 'gru', 'set k w')).startsWith('READONLY'), 'The replica took a write.')
+    },
+  },
+  {
+    name: 'outside',
+    title: "The user's own shell reaches the demo database through 127.0.0.1",
+    async run(context) {
+      const { forward, databases } = context.cluster.facts
+      const demo = databases.find((database) => database.org === 'acme')
+      check(forward !== undefined && forward !== null && demo !== undefined, 'The cluster offers no forwarded port.')
+      const finished = await run('redis-cli', ['-h', forward.host, '-p', String(forward.port), '--no-auth-warning', '-a', demo.password, 'ping'])
+      context.show(`$ redis-cli -h ${forward.host} -p ${forward.port} -a … ping\n${said(finished)}`)
+      check(finished.stdout.trim() === 'PONG', 'No PONG.')
+    },
+  },
+  {
+    name: 'explain',
+    title: 'The proxy explains its choice from the tables its data path reads',
+    async run(context) {
+      const finished = await context.cluster.nearcast(['explain', '--from', 'acme/gru', '--to', 'cache.flycast'])
+      context.show(`$ nearcast explain --from acme/gru --to cache.flycast\n${finished.stdout.trim()}`)
+      const explained = await explain(context, 'acme/gru')
+      check(explained.chosen === 'gru-1' && explained.candidates.length === 3, `Chosen: ${explained.chosen}.`)
+    },
+  },
+  {
+    name: 'wall-foreign',
+    title: "globex's app host can't reach acme's address: refused, counted, logged with both networks",
+    async run(context) {
+      await refused(context, `globex in mad> redis-cli -h ${context.memory.address} ping`, await context.cluster.onAppHost('globex', 'mad', dial(context.memory.address, 6379)))
+      const log = await context.cluster.nearcast(['dev', 'logs', 'mad-2/proxy'])
+      const line = log.stdout.split('\n').findLast((each) => each.includes('foreign-network'))
+      check(line !== undefined, 'The refusal is not in the log.')
+      context.show(line)
+      const metrics = await context.cluster.onHost('mad-2', 'cat /run/nearcast/metrics/proxy 2>/dev/null || nearcast-metrics proxy')
+      const counted = metrics.stdout.split('\n').find((each) => each.startsWith('nearcast_proxy_') && each.includes('foreign-network'))
+      check(counted !== undefined && Number(counted.split(' ').at(-1)) >= 1, 'The refusal is not counted.')
+      context.show(counted)
+      const why = await context.cluster.json<Explained>(['explain', '--from', 'globex/mad', '--to', context.memory.address])
+      check(!why.verdict.allowed && why.verdict.reason === 'foreign-network', 'explain does not say foreign-network.')
+      context.show(why.why)
+    },
+  },
+  {
+    name: 'wall-kernel',
+    title: 'Spoofed source, foreign ping, closed ports, data node and neighbours: nothing passes',
+    async run(context) {
+      const { cluster, memory } = context
+      const own = (await cluster.onAppHost('acme', 'mad', "ip -6 -o addr show dev eth0 scope global | awk '{print $4}' | cut -d/ -f1")).stdout.trim()
+      check(own !== '', "acme's app host has no address.")
+      const spoof = `ip -6 addr add ${own} dev eth0 nodad; timeout 3 redis-cli -h ${memory.address} ping; code=$?; ip -6 addr del ${own}/128 dev eth0; exit $code`
+      await refused(context, `globex root takes ${own} as its source`, await cluster.onAppHost('globex', 'mad', spoof))
+      await refused(context, 'globex pings acme', await cluster.onAppHost('globex', 'mad', `ping -6 -c 1 -W 1 ${memory.address}`))
+      await refused(context, 'acme dials a closed port', await cluster.onAppHost('acme', 'mad', dial(memory.address, 6380)))
+      const underlay = (await cluster.onHost('mad-1', 'cat /run/nearcast/hosts/mad-1')).stdout.trim()
+      await refused(context, `acme dials the data node's hop port at ${underlay}`, await cluster.onAppHost('acme', 'mad', dial(underlay, 7400)))
+      const gateway = 'fe80::1%eth0'
+      await refused(context, `acme dials its next hop ${gateway}`, await cluster.onAppHost('acme', 'mad', dial(gateway, 7400)))
+      await refused(context, `mad's data node dials acme's app host ${own}`, await cluster.onHost('mad-1', dial(own, 22)))
+      await refused(context, `mad's data node pings acme's app host`, await cluster.onHost('mad-1', `ping -6 -c 1 -W 1 ${own}`))
+    },
+  },
+  {
+    name: 'two-tenants',
+    title: "Two orgs' databases of one name on one node never see each other's keys",
+    async run(context) {
+      const other = await context.cluster.json<Redis>(['redis', 'create', '--org', 'globex', '--name', 'cache', '--region', 'mad'])
+      context.memory.globexUrl = other.url
+      check((await redis(context, 'mad', 'get k', 'globex', other.url)) === '', "globex read acme's key.")
+      check((await redis(context, 'mad', 'set k globex', 'globex', other.url)) === 'OK', 'globex can not write.')
+      check((await redis(context, 'mad', 'get k')) === 'v', "globex's write reached acme.")
+    },
+  },
+  {
+    name: 'agent-stopped',
+    title: "With gru's agent stopped the next connection goes to the next nearest",
+    run: (context) => failover(context, ['stop', 'gru/agent'], ['start', 'gru/agent']),
+  },
+  {
+    name: 'agent-paused',
+    title: "With gru's agent paused (the kernel still accepts) the next connection goes elsewhere",
+    async run(context) {
+      await learnEngines(context)
+      await failover(context, ['pause', 'gru/agent'], ['resume', 'gru/agent'])
+    },
+  },
+  {
+    name: 'node-blackholed',
+    title: "With mad's node blackholed (SYN dropped) mad-2 goes to the next nearest",
+    async run(context) {
+      const from = ['--from', 'globex/mad', '--to', 'demo.flycast'] as const
+      const chosen = async (): Promise<string | undefined> => (await context.cluster.json<Explained>(['explain', ...from])).chosen
+      const demo = context.cluster.facts.databases.find((database) => database.org === 'globex')
+      check(demo !== undefined, 'globex has no demo database.')
+      await until('mad is chosen', async () => (await chosen()) === 'mad-1')
+      await dev(context, 'blackhole', 'mad-1/agent')
+      check((await redis(context, 'mad', 'ping', 'globex', demo.url)) === 'PONG', 'The client saw an error.')
+      await until('another node is chosen', async () => (await chosen()) !== 'mad-1')
+      await dev(context, 'restore', 'mad-1/agent')
+      const ms = await until('mad is chosen again', async () => (await chosen()) === 'mad-1')
+      context.show(`mad's node was chosen again after ${(ms / 1000).toFixed(1)} s`)
+    },
+  },
+  {
+    name: 'tenant-crash-loop',
+    title: "With acme/cache crash-looping on gru's healthy node only acme/cache skips it",
+    async run(context) {
+      await learnEngines(context)
+      await dev(context, 'break', 'gru/redis:acme/cache')
+      const other = await servedBy(context, 'gru')
+      context.show(`acme/cache in gru was served by ${other}`)
+      check(other !== 'gru', 'The crash-looping engine answered.')
+      const demo = context.cluster.facts.databases.find((database) => database.org === 'acme')
+      check(demo !== undefined, 'acme has no demo database.')
+      const neighbour = await context.cluster.json<Explained>(['explain', '--from', 'acme/gru', '--to', demo.address])
+      context.show(`acme/demo in gru: ${neighbour.why}`)
+      check(neighbour.chosen === 'gru-1', 'A healthy neighbour was skipped too.')
+      await dev(context, 'start', 'gru/redis:acme/cache')
+      await until('gru is chosen again', async () => (await explain(context, 'acme/gru')).chosen === 'gru-1')
+    },
+  },
+  {
+    name: 'link-delay',
+    title: 'A change of link times at run time moves the choice',
+    async run(context) {
+      await dev(context, 'stop', 'gru/agent')
+      await until('mad (190 ms) is the next nearest', async () => (await explain(context, 'acme/gru')).chosen === 'mad-1')
+      await dev(context, 'link', 'mad-gru', '--rtt', '400ms')
+      await until('ams (210 ms) is now nearer', async () => (await explain(context, 'acme/gru')).chosen === 'ams-1')
+      context.show((await explain(context, 'acme/gru')).why)
+      await dev(context, 'link', 'mad-gru', '--rtt', '190ms')
+      await dev(context, 'start', 'gru/agent')
+      await until('gru is chosen again', async () => (await explain(context, 'acme/gru')).chosen === 'gru-1')
+    },
+  },
+  {
+    name: 'kill-under-load',
+    title: 'SIGKILL of any one process under load loses no acknowledged write and heals by itself',
+    async run(context) {
+      for (const victim of ['mad-1/agent', 'mad-1/proxy', 'mad-1/router', 'mad/redis:acme/cache']) {
+        const key = victim.replaceAll(/[^a-z0-9]/g, '-')
+        // A new connection per write: each one tests the way in, too. 'timeout' bounds a client whose server died.
+        const script = `i=0; while [ $i -lt 120 ]; do i=$((i+1)); [ "$(timeout 2 redis-cli --no-auth-warning -u "$URL" sadd ${key} $i 2>/dev/null)" = 1 ] && echo $i; done`
+        const writer = context.cluster.onAppHost('acme', 'mad', script, { URL: context.memory.url })
+        await new Promise((resolve) => {
+          setTimeout(resolve, 400)
+        })
+        await dev(context, 'kill', victim)
+        const acknowledged = (await writer).stdout.trim().split('\n').filter(Boolean)
+        await until(`acme/cache writes again after ${victim}`, async () => (await redis({ ...context, show: () => {} }, 'mad', `sadd ${key} healed`)) !== '')
+        await until(`mad serves itself after ${victim}`, async () => (await explain(context, 'acme/mad')).chosen === 'mad-1')
+        const kept = new Set((await redis({ ...context, show: () => {} }, 'mad', `smembers ${key}`)).split('\n').map((line) => line.trim()))
+        const lost = acknowledged.filter((member) => !kept.has(member))
+        context.show(`${victim} killed: ${acknowledged.length} of 120 writes acknowledged, ${lost.length} of them lost`)
+        check(acknowledged.length > 20 && lost.length === 0, `${victim}: ${acknowledged.length} acknowledged, ${lost.length} lost.`)
+      }
+    },
+  },
+]
