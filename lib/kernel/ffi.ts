@@ -1,0 +1,103 @@
+/**
+ * System calls that Node has no interface for, through the C library. The ONLY importer of koffi.
+ *
+ * Every call returns what the kernel returns: a number >= 0, or the negated errno. Callers that can't go on use `check`.
+ * Memory handed to a call is used during the call only (koffi pins it that long), so plain Buffers are safe here.
+ * Synchronous calls run on the calling thread: that is what makes setns() and its undoing possible (namespaces.ts).
+ * Linux only; elsewhere `probeFfi` answers no. It is loaded on first use, so that programs which never need it start
+ * on any platform.
+ */
+import { createRequire } from 'node:module'
+import { constants } from 'node:os'
+import type * as Koffi from 'koffi'
+import { NearcastError } from '../errors.ts'
+
+/** The answer of a feature probe. `unknown` = the probe itself couldn't be made; treat it as you like, but say so. */
+export type Support =
+  | { readonly answer: 'yes' }
+  | { readonly answer: 'no'; readonly reason: string }
+  | { readonly answer: 'unknown'; readonly reason: string }
+
+export interface SystemCalls {
+  socket(domain: number, type: number, protocol: number): number
+  bind(fd: number, address: Uint8Array, bytes: number): number
+  listen(fd: number, backlog: number): number
+  getsockname(fd: number, address: Uint8Array, bytes: Uint8Array): number
+  setsockopt(fd: number, level: number, option: number, value: Uint8Array, bytes: number): number
+  getsockopt(fd: number, level: number, option: number, value: Uint8Array, bytes: Uint8Array): number
+  recv(fd: number, buffer: Uint8Array, bytes: number, flags: number): number
+  send(fd: number, buffer: Uint8Array, bytes: number, flags: number): number
+  read(fd: number, buffer: Uint8Array, bytes: number): number
+  /** struct pollfd array, count, struct timespec (or null), signal mask (always null). */
+  ppoll(fds: Uint8Array, count: number, timeout: Uint8Array | null, mask: null): number
+  ioctl(fd: number, request: number, argument: Uint8Array): number
+  setns(fd: number, type: number): number
+  prctl(option: number, argument: number, third: number, fourth: number, fifth: number): number
+}
+
+const SIGNATURES: Record<keyof SystemCalls, string> = {
+  socket: 'int socket(int, int, int)',
+  bind: 'int bind(int, const void *, unsigned int)',
+  listen: 'int listen(int, int)',
+  getsockname: 'int getsockname(int, void *, void *)',
+  setsockopt: 'int setsockopt(int, int, int, const void *, unsigned int)',
+  getsockopt: 'int getsockopt(int, int, int, void *, void *)',
+  recv: 'long recv(int, void *, size_t, int)',
+  send: 'long send(int, const void *, size_t, int)',
+  read: 'long read(int, void *, size_t)',
+  ppoll: 'int ppoll(void *, unsigned long, void *, void *)',
+  ioctl: 'int ioctl(int, unsigned long, void *)',
+  setns: 'int setns(int, int)',
+  prctl: 'int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)',
+}
+
+let loaded: SystemCalls | undefined
+
+/** @throws NearcastError kernel.unsupported where the C library or one of its functions can't be reached. */
+export function systemCalls(): SystemCalls {
+  loaded ??= load()
+  return loaded
+}
+
+function load(): SystemCalls {
+  if (process.platform !== 'linux') {
+    throw new NearcastError('kernel.unsupported', `This needs Linux system calls; ${process.platform} has none of them.`)
+  }
+  try {
+    const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi
+    const library = koffi.load(null)
+    const calls = Object.entries(SIGNATURES).map(([name, signature]) => {
+      const call = library.func(signature)
+      return [name, (...values: unknown[]): number => {
+        const result = Number(call(...values))
+        return result === -1 ? -koffi.errno() : result
+      }]
+    })
+    return Object.fromEntries(calls) as SystemCalls
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new NearcastError('kernel.unsupported', `The FFI can't be loaded here (${why}); install again with optional packages.`, { cause: error })
+  }
+}
+
+export function probeFfi(): Support {
+  if (process.platform !== 'linux') return { answer: 'no', reason: `${process.platform} isn't Linux` }
+  try {
+    return systemCalls().socket(-1, 0, 0) < 0 ? { answer: 'yes' } : { answer: 'unknown', reason: 'socket(-1) succeeded' }
+  } catch (error) {
+    return { answer: 'no', reason: error instanceof Error ? error.message : String(error) }
+  }
+}
+
+const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]))
+
+/** `EPERM` for -1 … */
+export function errnoName(result: number): string {
+  return ERRNO_NAMES.get(-result) ?? `errno ${-result}`
+}
+
+/** @throws NearcastError kernel.call-failed when `result` is negative; its message names what was tried and the errno. */
+export function check(result: number, what: string): number {
+  if (result >= 0) return result
+  throw new NearcastError('kernel.call-failed', `${what}: ${errnoName(result)}.`, { cause: { errno: -result } })
+}
