@@ -61,8 +61,8 @@ export type PlaneEvent =
   | { readonly type: 'ended'; readonly side: Side }
   | { readonly type: 'failed'; readonly side: Side }
   | { readonly type: 'timer'; readonly name: string }
-  /** The answer to an `ask`. */
-  | { readonly type: 'answered'; readonly answer: unknown }
+  /** The answer to an `ask`; `question` is the very object asked. Answers may come in any order. */
+  | { readonly type: 'answered'; readonly question: unknown; readonly answer: unknown }
   | { readonly type: 'closed'; readonly result: CarryResult }
 
 export type PlaneAction =

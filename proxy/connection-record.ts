@@ -1,0 +1,66 @@
+/**
+ * What the proxy decides and reports about one connection: admission, tries and the final record.
+ *
+ * Words only. Log, metrics and events are made from the record by those who subscribe; the state machine that fills it
+ * is proxy/connection.ts. Nothing in it is secret.
+ */
+import type { NetworkId } from '../lib/address.ts'
+import type { DenyReason } from '../lib/isolation.ts'
+import type { CarryResult, DialFailure, SocketAddress } from '../lib/plane/plane.ts'
+
+/** Where a connection that passed isolation belongs. */
+export interface Route {
+  readonly network: NetworkId
+  readonly org: string
+  readonly service: string
+  /** RFC 5952 text of the Flycast address, and its generation. */
+  readonly address: string
+  readonly generation: number
+}
+
+export interface Denial {
+  readonly reason: DenyReason | 'limit' | 'draining'
+  readonly sourceNetwork: NetworkId | null
+  readonly network: NetworkId | null
+}
+
+export type Admission = ({ readonly allowed: true } & Route) | ({ readonly allowed: false } & Denial)
+
+/** How one try at one node went. `ok` means that it took the connection. */
+export type AttemptOutcome = 'ok' | DialFailure | 'no-session' | 'unknown-session' | 'rejected' | 'unavailable' | 'unknown-service' | 'overloaded' | 'protocol'
+
+export interface Attempt {
+  readonly node: string
+  readonly ms: number
+  readonly outcome: AttemptOutcome
+}
+
+export type ConnectionOutcome =
+  /** Carried, and ended by one side's FIN or RST. */
+  | 'carried'
+  | 'denied'
+  /** There was nobody to dial, or nobody took it. */
+  | 'no-candidate'
+  | 'unanswered'
+  | 'deadline'
+  | 'client-gone'
+  | 'cut'
+
+export interface ConnectionRecord {
+  readonly id: number
+  readonly source: SocketAddress | null
+  readonly destination: SocketAddress | null
+  readonly denial: Denial | null
+  readonly route: Route | null
+  /** The node that took it. */
+  readonly node: string | null
+  readonly attempts: readonly Attempt[]
+  readonly bytesUp: number
+  readonly bytesDown: number
+  readonly durationMs: number
+  /** From accepted until a node took it; null when none did. */
+  readonly connectMs: number | null
+  readonly outcome: ConnectionOutcome
+  readonly endedBy: CarryResult['endedBy']
+  readonly how: CarryResult['how']
+}

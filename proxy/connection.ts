@@ -1,0 +1,264 @@
+/**
+ * One connection through the proxy, as a pure state machine: accepted -> isolation -> route -> nearest candidate that
+ * answers -> header -> carried -> one record (ARCHITECTURE.md, "Following one connection").
+ *
+ * It opens no socket, reads no clock and logs nothing: routes, candidates, headers and time are injected, a plane
+ * performs its actions (lib/plane/plane.ts). Nothing of the client is read here, so a dial can be repeated elsewhere
+ * without a command being executed twice: a signed hop's status byte comes before any payload.
+ *
+ *   start -> (denied, no candidate: ending) -> [session] -> dialling -> [status] -> carrying -> ended
+ */
+import type { NodeRow } from '../lib/feed/messages.ts'
+import { STATUS } from '../lib/hop/protocol.ts'
+import type { Brain, CarryResult, DialTarget, PlaneAction, PlaneEvent, SocketAddress } from '../lib/plane/plane.ts'
+import type { Admission, Attempt, AttemptOutcome, ConnectionOutcome, ConnectionRecord, Denial, Route } from './connection-record.ts'
+
+export interface Candidate {
+  readonly node: NodeRow
+}
+
+export interface Opening {
+  readonly target: DialTarget
+  /** The PROXY header, first on the wire. */
+  readonly bytes: Uint8Array
+  /** A signed hop answers one status byte before anything else; payload waits for it. */
+  readonly expectsStatus: boolean
+}
+
+/** Asked through the plane; the answer `true` means that a session is open again. */
+export interface SessionQuestion {
+  readonly kind: 'session'
+  readonly node: string
+  /** The one that the node doesn't know any more, to be replaced; false: merely wait for one. */
+  readonly reopen: boolean
+}
+
+export interface ConnectionOptions {
+  readonly id: number
+  readonly route: (source: SocketAddress, destination: SocketAddress) => Admission
+  /** Nearest first, only healthy ones that hold the service; read lazily, one per try. */
+  readonly candidates: (route: Route) => Iterable<Candidate>
+  /** null while there is no session with a signed node. Called anew for each try: headers are never sent twice. */
+  readonly header: (candidate: Candidate, route: Route, source: SocketAddress, destination: SocketAddress) => Opening | null
+  /** Milliseconds, monotonic. */
+  readonly now: () => number
+  /** Passive health: called once per try. */
+  readonly dialResult: (node: string, service: string, outcome: AttemptOutcome, ms: number) => void
+  readonly ended: (record: ConnectionRecord) => void
+  /** For one candidate: session, dial, TLS and status byte together. */
+  readonly connectTimeoutMs: number
+  /** For all candidates together. */
+  readonly deadlineMs: number
+}
+
+type State = 'new' | 'session' | 'dialling' | 'status' | 'carrying' | 'ending' | 'ended'
+
+const NOTHING: readonly PlaneAction[] = []
+
+/** Status byte -> outcome of the try; 0 and 1 are handled apart. */
+const STATUS_OUTCOMES: ReadonlyMap<number, AttemptOutcome> = new Map([
+  [STATUS.refused, 'rejected'],
+  [STATUS.unavailable, 'unavailable'],
+  [STATUS.unknownService, 'unknown-service'],
+  [STATUS.overloaded, 'overloaded'],
+])
+
+export class Connection implements Brain {
+  readonly #options: ConnectionOptions
+  #state: State = 'new'
+  #source: SocketAddress | null = null
+  #destination: SocketAddress | null = null
+  #denial: Denial | null = null
+  #route: Route | null = null
+  #candidates: Iterator<Candidate> | null = null
+  #candidate: Candidate | null = null
+  #opening: Opening | null = null
+  #question: SessionQuestion | null = null
+  /** The session of the present candidate was asked for already: a second lack of one is a failure. */
+  #asked = false
+  #acceptedAtMs = 0
+  #triedAtMs = 0
+  #connectMs: number | null = null
+  #outcome: ConnectionOutcome = 'client-gone'
+  readonly #attempts: Attempt[] = []
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options
+  }
+
+  on(event: PlaneEvent): readonly PlaneAction[] {
+    if (this.#state === 'ended') return NOTHING
+    switch (event.type) {
+      case 'accepted':
+        return this.#state === 'new' ? this.#accepted(event.source, event.destination) : NOTHING
+      case 'dialled':
+        return this.#state === 'dialling' ? this.#dialled() : NOTHING
+      case 'dial-failed':
+        return this.#state === 'dialling' ? this.#failed(event.reason) : NOTHING
+      case 'received':
+        return this.#state === 'status' && event.side === 'upstream' ? this.#status(event.bytes) : NOTHING
+      case 'ended':
+      case 'failed':
+        return this.#lost(event.type, event.side)
+      case 'answered':
+        return this.#state === 'session' && event.question === this.#question ? this.#answered(event.answer) : NOTHING
+      case 'timer':
+        return this.#timer(event.name)
+      case 'closed':
+        this.#closed(event.result)
+        return NOTHING
+    }
+  }
+
+  #accepted(source: SocketAddress | null, destination: SocketAddress | null): readonly PlaneAction[] {
+    this.#acceptedAtMs = this.#options.now()
+    this.#source = source
+    this.#destination = destination
+    const admission: Admission =
+      source && destination
+        ? this.#options.route(source, destination)
+        : { allowed: false, reason: 'not-flycast', sourceNetwork: null, network: null }
+    if (!admission.allowed) {
+      this.#denial = { reason: admission.reason, sourceNetwork: admission.sourceNetwork, network: admission.network }
+      return this.#end('denied')
+    }
+    const { network, org, service, address, generation } = admission
+    this.#route = { network, org, service, address, generation }
+    this.#candidates = this.#options.candidates(this.#route)[Symbol.iterator]()
+    return [{ type: 'timer', name: 'deadline', afterMs: this.#options.deadlineMs }, ...this.#next()]
+  }
+
+  /** The next candidate, or the end. */
+  #next(): readonly PlaneAction[] {
+    if (this.#options.now() - this.#acceptedAtMs >= this.#options.deadlineMs) return this.#end('deadline')
+    const next = this.#candidates?.next()
+    if (!next || next.done) return this.#end(this.#attempts.length === 0 ? 'no-candidate' : 'unanswered')
+    this.#candidate = next.value
+    this.#asked = false
+    return this.#try()
+  }
+
+  #try(): readonly PlaneAction[] {
+    this.#triedAtMs = this.#options.now()
+    return [{ type: 'timer', name: 'candidate', afterMs: this.#options.connectTimeoutMs }, ...this.#dial()]
+  }
+
+  #dial(): readonly PlaneAction[] {
+    const { header, connectTimeoutMs } = this.#options
+    if (!this.#candidate || !this.#route || !this.#source || !this.#destination) return this.#end('no-candidate')
+    this.#opening = header(this.#candidate, this.#route, this.#source, this.#destination)
+    if (!this.#opening) return this.#asked ? this.#failed('no-session') : this.#ask(false)
+    this.#state = 'dialling'
+    return [{ type: 'dial', target: this.#opening.target, timeoutMs: connectTimeoutMs }]
+  }
+
+  #ask(reopen: boolean): readonly PlaneAction[] {
+    if (!this.#candidate) return NOTHING
+    this.#asked = true
+    this.#state = 'session'
+    this.#question = { kind: 'session', node: this.#candidate.node.id, reopen }
+    return [{ type: 'ask', question: this.#question }]
+  }
+
+  #answered(answer: unknown): readonly PlaneAction[] {
+    this.#question = null
+    return answer === true ? this.#dial() : this.#failed('no-session')
+  }
+
+  #dialled(): readonly PlaneAction[] {
+    if (!this.#opening) return NOTHING
+    const write: PlaneAction = { type: 'write', side: 'upstream', bytes: this.#opening.bytes }
+    if (!this.#opening.expectsStatus) return this.#carry([write])
+    this.#state = 'status'
+    return [write, { type: 'read', side: 'upstream', limitBytes: 1 }]
+  }
+
+  /** What follows the byte already is payload of a server that speaks first; the plane carries it. */
+  #status(bytes: Uint8Array): readonly PlaneAction[] {
+    const status = bytes[0]
+    if (status === undefined) return NOTHING
+    if (status === STATUS.ok) return this.#carry([{ type: 'consume', side: 'upstream', bytes: 1 }])
+    if (status !== STATUS.unknownSession) return this.#failed(STATUS_OUTCOMES.get(status) ?? 'protocol')
+    if (this.#asked) return this.#failed('unknown-session')
+    this.#report('unknown-session')
+    this.#triedAtMs = this.#options.now()
+    return [{ type: 'timer', name: 'candidate', afterMs: this.#options.connectTimeoutMs }, ...this.#ask(true)]
+  }
+
+  #carry(first: readonly PlaneAction[]): readonly PlaneAction[] {
+    this.#report('ok')
+    this.#connectMs = this.#options.now() - this.#acceptedAtMs
+    this.#state = 'carrying'
+    this.#candidates?.return?.()
+    return [...first, { type: 'cancel-timer', name: 'candidate' }, { type: 'cancel-timer', name: 'deadline' }, { type: 'carry' }]
+  }
+
+  #failed(outcome: AttemptOutcome): readonly PlaneAction[] {
+    this.#report(outcome)
+    return this.#next()
+  }
+
+  #report(outcome: AttemptOutcome): void {
+    if (!this.#candidate || !this.#route) return
+    const attempt: Attempt = { node: this.#candidate.node.id, ms: this.#options.now() - this.#triedAtMs, outcome }
+    this.#attempts.push(attempt)
+    this.#options.dialResult(attempt.node, this.#route.service, outcome, attempt.ms)
+  }
+
+  /** A client that sent FIN may still read the answer; one that broke is ended by the plane, `closed` follows. */
+  #lost(how: 'ended' | 'failed', side: 'client' | 'upstream'): readonly PlaneAction[] {
+    if (side === 'client') {
+      if (how === 'failed' && this.#isConnecting()) {
+        this.#outcome = 'client-gone'
+        this.#state = 'ending'
+      }
+      return NOTHING
+    }
+    return this.#state === 'status' ? this.#failed('reset') : NOTHING
+  }
+
+  #timer(name: string): readonly PlaneAction[] {
+    if (!this.#isConnecting()) return NOTHING
+    const outcome = this.#state === 'session' ? 'no-session' : 'timeout'
+    if (name === 'candidate') return this.#failed(outcome)
+    if (name !== 'deadline') return NOTHING
+    this.#report(outcome)
+    return this.#end('deadline')
+  }
+
+  #isConnecting(): boolean {
+    return this.#state === 'session' || this.#state === 'dialling' || this.#state === 'status'
+  }
+
+  #end(outcome: ConnectionOutcome): readonly PlaneAction[] {
+    this.#outcome = outcome
+    this.#state = 'ending'
+    this.#candidates?.return?.()
+    return [{ type: 'reset' }]
+  }
+
+  #closed(result: CarryResult): void {
+    if (result.how === 'cut') this.#outcome = 'cut'
+    else if (this.#state === 'carrying') this.#outcome = 'carried'
+    else if (this.#state !== 'ending') this.#outcome = 'client-gone'
+    this.#state = 'ended'
+    const { bytesUp, bytesDown, durationMs, endedBy, how } = result
+    const node = this.#connectMs === null ? null : (this.#candidate?.node.id ?? null)
+    this.#options.ended({
+      id: this.#options.id,
+      source: this.#source,
+      destination: this.#destination,
+      denial: this.#denial,
+      route: this.#route,
+      node,
+      attempts: this.#attempts,
+      bytesUp,
+      bytesDown,
+      durationMs,
+      connectMs: this.#connectMs,
+      outcome: this.#outcome,
+      endedBy,
+      how,
+    })
+  }
+}
