@@ -1,0 +1,115 @@
+/**
+ * What a proxy can be told: every key of proxy.toml, with its default. Read by lib/config.ts, shown in
+ * nearcast.example.toml. Defaults are applied here and nowhere else.
+ */
+import { z } from 'zod'
+import { DEFAULT_PREFIX, networkOf, parseIpv6 } from '../lib/address.ts'
+import type { NetworkId } from '../lib/address.ts'
+import { LOG_LEVELS } from '../lib/log.ts'
+
+const id = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'use 1 to 40 lower-case letters, digits and dashes')
+const milliseconds = (least: number, most: number) => z.int().min(least).max(most)
+
+const ingress = z.strictObject({
+  /** A network interface that leads to clients of one network, and of no other. */
+  interface: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/, 'use the name of a network interface'),
+  /** That network: `fdaa:0:1::/48`. */
+  network: z.string().max(43),
+})
+
+export const proxyConfig = z
+  .strictObject({
+    /** Names this proxy; its identity is `proxy/<id>`. */
+    id,
+    /** The machine it runs on. An agent that names the same host is reached over its Unix socket. */
+    host: z.string().min(1).max(256),
+    region: z.string().min(1).max(64),
+    /** Holds the identity (identity files 0600) and the last good table (feed.json). */
+    stateDir: z.string().min(1),
+    /** The router's feed: `https://[fdaa::10]:7300`. */
+    router: z.url({ protocol: /^https$/, error: 'use https://host:port' }),
+    /** A file with a single-use token; read only while there is no identity yet. NEARCAST_JOIN_TOKEN does the same. */
+    joinTokenFile: z.string().min(1).optional(),
+    /** The first 16 bits of the address plan, in hexadecimal. */
+    prefix: z
+      .string()
+      .regex(/^[0-9a-f]{4}$/, 'use four hexadecimal digits')
+      .default(DEFAULT_PREFIX.toString(16)),
+    /** Who moves the bytes. `auto` takes the fastest one that this machine allows. */
+    plane: z.enum(['auto', 'portable']).default('auto'),
+    /** Whether this program installs routes and nftables rules itself. false: the operator has done so. */
+    manageHost: z.boolean().default(true),
+    /** The interfaces whose source addresses can be believed, each for one network. */
+    ingress: z.array(ingress).max(1024).default([]),
+    dial: z
+      .strictObject({
+        /** One attempt at one node, TLS handshake and status byte included. */
+        connectTimeoutMs: milliseconds(10, 60_000).default(1000),
+        /** All attempts of one connection together. */
+        deadlineMs: milliseconds(10, 300_000).default(10_000),
+      })
+      .prefault({}),
+    health: z
+      .strictObject({
+        /** Time between two probes of one node; each is moved by up to a tenth at random. */
+        intervalMs: milliseconds(50, 600_000).default(2000),
+        timeoutMs: milliseconds(10, 60_000).default(1000),
+        /** That many failures in a row, of probes or of dials, make a node unhealthy. */
+        failures: z.int().min(1).max(100).default(3),
+        /** That many probes in a row that succeed make it healthy again. */
+        successes: z.int().min(1).max(100).default(2),
+      })
+      .prefault({}),
+    nearest: z
+      .strictObject({
+        /** A service moves to another node only when that one is better by this share … */
+        hysteresisPercent: z.number().min(0).max(1000).default(20),
+        /** … and by this much. */
+        hysteresisMs: z.number().min(0).max(10_000).default(1),
+      })
+      .prefault({}),
+    limits: z
+      .strictObject({
+        /** Open client connections in all. Beyond: reset and counted. */
+        maxConnections: z.int().min(1).max(10_000_000).default(10_000),
+        /** Open client connections from one source network. */
+        perNetworkConnections: z.int().min(1).max(10_000_000).default(2000),
+      })
+      .prefault({}),
+    admin: z
+      .strictObject({
+        /** `host:port`, `unix:/path` or `fd:<n>` of /metrics, /healthz and /readyz. Without it there is none. */
+        listen: z.string().min(1).optional(),
+      })
+      .prefault({}),
+    log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).prefault({}),
+  })
+  .superRefine((config, context) => {
+    const prefix = Number.parseInt(config.prefix, 16)
+    const seen = new Set<string>()
+    config.ingress.forEach((entry, index) => {
+      if (ingressNetwork(entry.network, prefix) === null) {
+        const message = `"${entry.network}" must be a network of the address plan, like ${config.prefix}:0:1::/48`
+        context.addIssue({ code: 'custom', path: ['ingress', index, 'network'], message })
+      }
+      if (seen.has(entry.interface)) {
+        const message = `"${entry.interface}" is named twice; an interface belongs to one network`
+        context.addIssue({ code: 'custom', path: ['ingress', index, 'interface'], message })
+      }
+      seen.add(entry.interface)
+    })
+  })
+
+export type ProxyConfig = z.infer<typeof proxyConfig>
+
+/** The network of `fdaa:0:1::/48`, or null when it isn't one of the plan. */
+export function ingressNetwork(text: string, prefix: number): NetworkId | null {
+  const [address, length, ...rest] = text.split('/')
+  if (address === undefined || length !== '48' || rest.length > 0) return null
+  try {
+    const bytes = parseIpv6(address)
+    return bytes.subarray(6).every((byte) => byte === 0) ? networkOf(bytes, prefix) : null
+  } catch {
+    return null
+  }
+}
