@@ -75,6 +75,18 @@ export const CODES = {
   'token.not-found': 404,
   'internal': 500,
   'plane.unavailable': 400,
+  'redis.crashed': 503,
+  'redis.disk-full': 507,
+  'redis.loading': 503,
+  'redis.locked': 503,
+  'redis.missing': 501,
+  'redis.not-answering': 503,
+  'redis.path-too-long': 400,
+  'redis.starting': 503,
+  'redis.stopped': 503,
+  'redis.too-old': 501,
+  'replica.syncing': 503,
+  'service.unsupported': 501,
 } as const satisfies Record<string, number>
 
 export type ErrorCode = keyof typeof CODES
