@@ -63,8 +63,6 @@ export class FeedTable {
 
   /** Everything, as changes on an empty table: the content of the cache. */
   rows(): Change[] {
-    const named = (table: TableName, map: ReadonlyMap<string | number, unknown>): Change[] =>
-      [...map].map(([key, row]) => ({ table, key: String(key), row }))
     return [
       ...named('networks', this.#networks),
       ...named('nodes', this.#nodes),
@@ -99,6 +97,10 @@ export class FeedTable {
     if (table === 'nodes') return accept(nodeRow, row, (value) => (value.id === key ? void this.#nodes.set(key, value) : OTHER_KEY))
     return accept(dialerRow, row, (value) => (value.id === key ? void this.#dialers.set(key, value) : OTHER_KEY))
   }
+}
+
+function named(table: TableName, map: ReadonlyMap<string | number, unknown>): Change[] {
+  return [...map].map(([key, row]) => ({ table, key: String(key), row }))
 }
 
 const OTHER_KEY = 'the key is not the id'
