@@ -91,6 +91,12 @@ export const CODES = {
   'redis.too-old': 501,
   'replica.syncing': 503,
   'service.unsupported': 501,
+  'hop.dial-failed': 502,
+  'hop.protocol': 502,
+  'hop.timeout': 504,
+  'node.endpoint-invalid': 400,
+  'proxy-header.invalid': 400,
+  'proxy-header.too-long': 400,
 } as const satisfies Record<string, number>
 
 export type ErrorCode = keyof typeof CODES
