@@ -11,6 +11,7 @@
 import type { NodeRow } from '../lib/feed/messages.ts'
 import { STATUS } from '../lib/hop/protocol.ts'
 import type { Brain, CarryResult, DialTarget, PlaneAction, PlaneEvent, SocketAddress } from '../lib/plane/plane.ts'
+export type * from './connection-record.ts'
 import type { Admission, Attempt, AttemptOutcome, ConnectionOutcome, ConnectionRecord, Denial, Route } from './connection-record.ts'
 
 export interface Candidate {
@@ -106,8 +107,8 @@ export class Connection implements Brain {
         return this.#timer(event.name)
       case 'closed':
         this.#closed(event.result)
-        return NOTHING
     }
+    return NOTHING
   }
 
   #accepted(source: SocketAddress | null, destination: SocketAddress | null): readonly PlaneAction[] {

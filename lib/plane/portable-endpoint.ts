@@ -1,0 +1,143 @@
+/**
+ * One side of a connection on a Node socket (TCP, Unix or TLS over TCP): reading on demand, ordered writes, FIN, RST.
+ *
+ * It hides what differs: a TLS socket can't be reset, its TCP socket can; a Unix socket has no RST; Node refuses to reset
+ * while a shutdown is queued, so FIN is sent only behind an empty queue. It decides nothing.
+ */
+import type { Socket } from 'node:net'
+
+export type Breakage = 'reset' | 'error'
+
+export interface EndpointListener {
+  data(chunk: Buffer): void
+  /** FIN, or close_notify on TLS. */
+  end(): void
+  failed(how: Breakage): void
+  /** What was queued has gone to the kernel. */
+  drain(): void
+}
+
+/** For an endpoint that nobody listens to any more, or yet. */
+export const SILENT: EndpointListener = { data: () => undefined, end: () => undefined, failed: () => undefined, drain: () => undefined }
+
+const EMPTY = Buffer.alloc(0)
+/** How long a flushed peer may take to end too. */
+const LINGER_MS = 5000
+/** A closing peer that takes nothing of what is queued is reset after this many times LINGER_MS. */
+const STALLS = 6
+
+export class Endpoint {
+  listener: EndpointListener
+  readonly #socket: Socket
+  readonly #tcp: Socket
+  readonly #unix: boolean
+  #lingering: NodeJS.Timeout | undefined
+  #gone = false
+  /** Called once, when the descriptor is closed. */
+  onGone: () => void = () => undefined
+  ended = false
+  failed = false
+
+  /** `socket` carries the payload; `tcp` is the socket below it when that is TLS, else the same. Both belong to the endpoint now. */
+  constructor(socket: Socket, tcp: Socket, unix: boolean, listener: EndpointListener) {
+    this.listener = listener
+    socket.pause()
+    this.#socket = socket
+    this.#tcp = tcp
+    this.#unix = unix
+    socket.on('data', (chunk: Buffer) => this.listener.data(chunk))
+    socket.on('drain', () => this.listener.drain())
+    socket.on('end', () => {
+      this.ended = true
+      this.listener.end()
+    })
+    socket.on('error', (error) => this.#fail(error))
+    if (tcp !== socket) tcp.on('error', (error) => this.#fail(error))
+    socket.on('close', () => {
+      if (tcp !== socket) tcp.destroy()
+    })
+    tcp.on('close', () => {
+      if (tcp !== socket) socket.destroy()
+      // Closed without end, error or our doing: a peer that broke in a way that Node reports only like this.
+      if (!this.ended) this.#fail(null)
+      this.#gone = true
+      clearInterval(this.#lingering)
+      this.onGone()
+    })
+  }
+
+  #fail(error: NodeJS.ErrnoException | null): void {
+    if (this.failed) return
+    this.failed = true
+    const how = error?.code === 'ECONNRESET' || error?.code === 'EPIPE' ? 'reset' : 'error'
+    this.listener.failed(how)
+  }
+
+  get gone(): boolean {
+    return this.#gone
+  }
+
+  /** More is queued than should be: stop the sender and wait for `drain`. */
+  get full(): boolean {
+    return this.#socket.writableLength >= this.#socket.writableHighWaterMark
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  write(bytes: Uint8Array): void {
+    if (!this.#socket.writableEnded && !this.#socket.destroyed) this.#socket.write(bytes)
+  }
+
+  /** FIN behind everything written. */
+  finish(): void {
+    if (this.#socket.writableEnded) return
+    if (this.#socket.writableLength === 0) this.#socket.end()
+    else this.#socket.write(EMPTY, () => this.#socket.end())
+  }
+
+  /** RST; on a Unix socket a plain close. What is queued is dropped. No event follows but `onGone`. */
+  reset(): void {
+    this.failed = true
+    clearInterval(this.#lingering)
+    if (this.#tcp.destroyed) return
+    if (this.#unix || this.#tcp.connecting) this.#tcp.destroy()
+    else if (this.#socket.writableEnded && !this.#socket.writableFinished) this.#resetBehindShutdown()
+    else this.#tcp.resetAndDestroy()
+  }
+
+  /** libuv refuses to reset while a shutdown is on its way; the queue is empty, so it ends within one turn of the loop. */
+  #resetBehindShutdown(): void {
+    this.#socket.once('finish', () => {
+      if (!this.#tcp.destroyed) this.#tcp.resetAndDestroy()
+    })
+  }
+
+  /**
+   * Closes without losing what was written: flush, FIN, then drop what still arrives until the peer has ended too.
+   * Closing at once would answer its next byte with an RST, which takes what it hasn't read yet.
+   */
+  linger(): void {
+    this.failed = true
+    if (this.#gone) return
+    let sent = 0
+    let stalls = 0
+    let flushed = false
+    this.#lingering ??= setInterval(() => {
+      const sentNow = this.#socket.bytesWritten - this.#socket.writableLength
+      stalls = sentNow === sent ? stalls + 1 : 0
+      sent = sentNow
+      if (flushed) this.#tcp.destroy()
+      else if (stalls >= STALLS) this.reset()
+      flushed = this.#socket.writableLength === 0
+    }, LINGER_MS)
+    this.listener = SILENT
+    this.finish()
+    this.resume()
+  }
+}
