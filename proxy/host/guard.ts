@@ -1,0 +1,65 @@
+/**
+ * Keeps the host's nftables table (ruleset.ts) in force: installed at start, its set of open ports kept true, its
+ * counters read. The table stays when the program stops: the wall must not fall with it.
+ */
+import { NearcastError } from '../../lib/errors.ts'
+import type { RunCommand } from './command.ts'
+import { DROP_REASONS, ELSEWHERE, TABLE, counterName, portsChange, ruleset } from './ruleset.ts'
+import type { DropReason, Ingress } from './ruleset.ts'
+
+export interface GuardOptions {
+  readonly prefix: number
+  readonly ingress: readonly Ingress[]
+  readonly run: RunCommand
+}
+
+export interface Dropped {
+  /** '*' for packets from interfaces that aren't named. */
+  readonly interface: string
+  readonly reason: DropReason | typeof ELSEWHERE
+  readonly packets: number
+}
+
+export class Guard {
+  readonly #options: GuardOptions
+  #ports: string = ''
+
+  constructor(options: GuardOptions) {
+    this.#options = options
+  }
+
+  /** @throws NearcastError host.denied, host.command-missing, host.failed */
+  async install(): Promise<void> {
+    const { run, ingress, prefix } = this.#options
+    await run('nft', ['-f', '-'], ruleset(ingress, prefix, []))
+    this.#ports = ''
+  }
+
+  /** Lets clients reach these ports of Flycast addresses, and no others. */
+  async open(ports: readonly number[]): Promise<void> {
+    const sorted = ports.toSorted((left, right) => left - right)
+    const key = sorted.join()
+    if (key === this.#ports) return
+    await this.#options.run('nft', ['-f', '-'], portsChange(sorted))
+    this.#ports = key
+  }
+
+  /** Packets dropped since `install`. @throws NearcastError host.* also when somebody has removed the table. */
+  async dropped(): Promise<Dropped[]> {
+    const listed = await this.#options.run('nft', ['-j', 'list', 'counters', 'table', ...TABLE.split(' ')])
+    const packets = parseCounters(listed)
+    const rows = this.#options.ingress.flatMap((each, index) =>
+      DROP_REASONS.map((reason) => ({ interface: each.interface, reason, packets: packets.get(counterName(index, reason)) ?? 0 })),
+    )
+    return [...rows, { interface: '*', reason: ELSEWHERE, packets: packets.get(ELSEWHERE) ?? 0 }]
+  }
+}
+
+function parseCounters(text: string): Map<string, number> {
+  try {
+    const { nftables } = JSON.parse(text) as { nftables: { counter?: { name: string; packets: number } }[] }
+    return new Map(nftables.flatMap(({ counter }) => (counter ? [[counter.name, counter.packets]] : [])))
+  } catch (cause) {
+    throw new NearcastError('host.failed', 'nft listed its counters in a form that this program does not know; install nftables 1.0 or later.', { cause })
+  }
+}

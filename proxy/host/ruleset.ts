@@ -1,0 +1,111 @@
+/**
+ * The nftables rules of a proxy's host, as text. Pure. What they keep (SECURITY.md, "Where a source can be believed"):
+ *
+ *   client -> host   only from the interface's own /48 (IPv6 has no reverse-path filter), only to Flycast addresses,
+ *                    there only TCP to ports of the proxy; ping to the own network's. A foreign Flycast address may be
+ *                    dialled: the proxy's one rule refuses, counts and names it. Closed ports, networks that aren't
+ *                    here and foreign addresses look alike: a reset. Other sockets of the host can't be reached.
+ *   host -> client   only replies from Flycast addresses: nobody dials into a customer's network.
+ *   through the host nothing: it is no router for clients.
+ *   elsewhere -> host  no Flycast address: their clients come in by the interfaces that are named here.
+ *
+ * Neighbour discovery passes, so that fe80::1 can be the clients' next hop. Everything is stateless: no connection
+ * tracking to fill up. One table of our own, replaced as a whole; nobody else's rules are touched.
+ */
+import { networkPrefix } from '../../lib/address.ts'
+import type { NetworkId } from '../../lib/address.ts'
+
+export const TABLE = 'inet nearcast'
+
+export interface Ingress {
+  readonly interface: string
+  readonly network: NetworkId
+}
+
+/** Why a packet was dropped (`closed`: answered with a reset), counted per interface. */
+export const DROP_REASONS = ['ipv4', 'link', 'spoofed', 'outside', 'foreign', 'protocol', 'closed', 'forwarded', 'reach'] as const
+export type DropReason = (typeof DROP_REASONS)[number]
+
+/** Packets to Flycast addresses from interfaces that aren't named; it belongs to no interface. */
+export const ELSEWHERE = 'elsewhere'
+
+/** Counters can't be named after interfaces (their names may hold characters that nft doesn't take): by index. */
+export function counterName(index: number, reason: DropReason): string {
+  return `i${index}_${reason}`
+}
+
+export function ruleset(ingress: readonly Ingress[], prefix: number, ports: readonly number[]): string {
+  const plan = prefix.toString(16)
+  const flycast = (field: 'saddr' | 'daddr', operator: '==' | '!='): string => `ip6 ${field} & ffff:0:0:ffff:ffff:: ${operator} ${plan}:0:0:0:1::`
+  const verdicts = (key: 'iifname' | 'oifname', chain: string): string =>
+    ingress.length === 0 ? '' : `    ${key} vmap { ${ingress.map((each, index) => `"${each.interface}" : goto ${chain}_${index}`).join(', ')} }`
+  const counters = ingress.flatMap((_, index) => DROP_REASONS.map((reason) => `  counter ${counterName(index, reason)} { }`))
+  return `add table ${TABLE}
+delete table ${TABLE}
+table ${TABLE} {
+  counter ${ELSEWHERE} { }
+${counters.join('\n')}
+  set ports {
+    type inet_service
+${ports.length === 0 ? '' : `    elements = { ${ports.join(', ')} }`}
+  }
+${ingress.map((each, index) => chains(each, index, prefix, flycast)).join('\n')}
+  chain prerouting {
+    type filter hook prerouting priority raw; policy accept;
+${verdicts('iifname', 'in')}
+    iifname "lo" accept
+    ${flycast('daddr', '==')} counter name ${ELSEWHERE} drop
+  }
+  chain forward {
+    type filter hook forward priority filter; policy accept;
+${verdicts('iifname', 'through')}
+${verdicts('oifname', 'reach')}
+  }
+  chain output {
+    type filter hook output priority filter; policy accept;
+${verdicts('oifname', 'out')}
+  }
+}
+`
+}
+
+/** Replaces what the set holds, at once. */
+export function portsChange(ports: readonly number[]): string {
+  const add = ports.length === 0 ? '' : `add element ${TABLE} ports { ${ports.join(', ')} }\n`
+  return `flush set ${TABLE} ports\n${add}`
+}
+
+function chains(ingress: Ingress, index: number, prefix: number, flycast: (field: 'saddr' | 'daddr', operator: '==' | '!=') => string): string {
+  const network = networkPrefix(ingress.network, prefix)
+  const drop = (reason: DropReason): string => `counter name ${counterName(index, reason)} drop`
+  return `  chain in_${index} {
+    meta nfproto != ipv6 ${drop('ipv4')}
+    icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 ip6 saddr { ::, fe80::/10, ${network} } ip6 daddr { fe80::/10, ff02::/16 } accept
+    ip6 saddr fe80::/10 ${drop('link')}
+    ip6 daddr { fe80::/10, ff00::/8 } ${drop('link')}
+    ip6 saddr != ${network} ${drop('spoofed')}
+    ${flycast('saddr', '==')} ${drop('spoofed')}
+    ${flycast('daddr', '!=')} ${drop('outside')}
+    meta l4proto tcp goto tcp_${index}
+    ip6 daddr != ${network} ${drop('foreign')}
+    icmpv6 type { echo-request, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
+    ${drop('protocol')}
+  }
+  chain tcp_${index} {
+    tcp dport @ports fib daddr type local accept
+    counter name ${counterName(index, 'closed')} reject with tcp reset
+  }
+  chain through_${index} {
+    ${drop('forwarded')}
+  }
+  chain reach_${index} {
+    ${drop('reach')}
+  }
+  chain out_${index} {
+    icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept
+    icmpv6 type mld2-listener-report ip6 daddr ff02::16 accept
+    ip6 daddr ${network} ${flycast('saddr', '==')} tcp flags & (syn | ack) != syn accept
+    ip6 daddr ${network} ${flycast('saddr', '==')} icmpv6 type echo-reply accept
+    ${drop('reach')}
+  }`
+}

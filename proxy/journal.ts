@@ -1,0 +1,73 @@
+/** One log line per ended connection: who, where, why, how long, how many bytes. Denials name both networks, and are limited. */
+import { formatIpv6, networkPrefix } from '../lib/address.ts'
+import type { NetworkId } from '../lib/address.ts'
+import type { Logger } from '../lib/log.ts'
+import type { SocketAddress } from '../lib/plane/plane.ts'
+import type { ConnectionRecord, Denial } from './connection-record.ts'
+import { Denials } from './denials.ts'
+
+export interface JournalOptions {
+  readonly log: Logger
+  readonly prefix: number
+  readonly now: () => number
+  readonly regionOf: (node: string) => string | null
+}
+
+export class Journal {
+  readonly #options: JournalOptions
+  readonly #denials = new Denials()
+
+  constructor(options: JournalOptions) {
+    this.#options = options
+  }
+
+  ended(record: ConnectionRecord): void {
+    if (record.denial) this.#denied(record, record.denial)
+    else this.#carried(record)
+  }
+
+  #denied({ id, source, destination }: ConnectionRecord, { reason, sourceNetwork, network }: Denial): void {
+    const { log, now, prefix } = this.#options
+    const suppressed = this.#denials.admit(sourceNetwork ?? 0, now())
+    if (suppressed === null) return
+    const named = (id: NetworkId | null): string => (id === null ? 'no network' : `network ${id} (${networkPrefix(id, prefix)})`)
+    const why = `${named(sourceNetwork)} to ${named(network)}: ${reason}`
+    log.warn({ id, outcome: 'denied', reason, sourceNetwork, network, source: text(source), destination: text(destination), suppressed, why }, 'denied')
+  }
+
+  #carried(record: ConnectionRecord): void {
+    const { log, regionOf } = this.#options
+    const { id, route, node, attempts, bytesUp, bytesDown, outcome, endedBy, how } = record
+    const line = {
+      id,
+      outcome,
+      source: text(record.source),
+      destination: text(record.destination),
+      network: route?.network,
+      org: route?.org,
+      service: route?.service,
+      node,
+      region: node === null ? null : regionOf(node),
+      bytesUp,
+      bytesDown,
+      durationMs: round(record.durationMs),
+      connectMs: record.connectMs === null ? null : round(record.connectMs),
+      endedBy,
+      how,
+      // The usual single try that succeeded is said by `node` already.
+      ...(attempts.some((attempt) => attempt.outcome !== 'ok') && {
+        attempts: attempts.map((attempt) => `${attempt.node} ${attempt.outcome} ${round(attempt.ms)} ms`),
+      }),
+    }
+    if (outcome === 'carried' || outcome === 'client-gone' || outcome === 'cut') log.info(line, 'connection')
+    else log.warn(line, 'connection')
+  }
+}
+
+function text(address: SocketAddress | null): string | null {
+  return address === null ? null : `[${formatIpv6(address.ip)}]:${address.port}`
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 100) / 100
+}

@@ -1,0 +1,110 @@
+/**
+ * The proxy's metrics. Everything that a tenant can multiply (networks, services) has a bounded number of label values;
+ * later ones are counted together as `other`.
+ */
+import type { Counter, Metrics } from '../lib/metrics.ts'
+import type { ConnectionRecord } from './connection-record.ts'
+import type { Dropped } from './host/guard.ts'
+import type { Node } from './nearest/node.ts'
+
+const MAX_SERVICE_LABELS = 1000
+const DURATION_BUCKETS_SECONDS = [0.01, 0.1, 1, 10, 60, 600, 3600, 86_400]
+const CONNECT_BUCKETS_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10]
+
+/** Read when somebody scrapes. */
+export interface MeasuredState {
+  readonly openConnections: () => number
+  readonly rejected: () => number
+  readonly addresses: () => number
+  readonly ports: () => number
+  readonly nodes: () => Iterable<Node>
+  readonly feed: () => { readonly state: string; readonly revision: number }
+  readonly dropped: () => readonly Dropped[]
+}
+
+type ServiceLabel = 'network' | 'service'
+
+export class Measures {
+  readonly #connections: Counter<'outcome'>
+  readonly #perService: Counter<ServiceLabel>
+  readonly #bytes: Counter<ServiceLabel | 'direction'>
+  readonly #denied: Counter<'reason'>
+  readonly #dials: Counter<'node' | 'outcome'>
+  readonly #ended: (record: ConnectionRecord) => void
+  readonly #services = new Set<string>()
+
+  constructor(metrics: Metrics, state: MeasuredState) {
+    this.#connections = metrics.counter('connections_total', 'Ended client connections by outcome', ['outcome'])
+    this.#perService = metrics.counter('service_connections_total', 'Ended connections that passed isolation', ['network', 'service'])
+    this.#bytes = metrics.counter('bytes_total', 'Payload carried: up is client to node', ['network', 'service', 'direction'])
+    this.#denied = metrics.counter('denied_total', 'Connections reset before anything was dialled or read', ['reason'])
+    this.#dials = metrics.counter('dials_total', 'Tries at nodes by outcome', ['node', 'outcome'])
+    const duration = metrics.histogram('connection_duration_seconds', 'Life of carried connections', DURATION_BUCKETS_SECONDS)
+    const connect = metrics.histogram('connect_seconds', 'From accepted until a node took the connection', CONNECT_BUCKETS_SECONDS)
+    this.#ended = (record) => {
+      if (record.connectMs === null) return
+      connect.observe(record.connectMs / 1000)
+      duration.observe(record.durationMs / 1000)
+    }
+    gauges(metrics, state)
+  }
+
+  dialled(node: string, outcome: string): void {
+    this.#dials.inc({ node, outcome })
+  }
+
+  ended(record: ConnectionRecord): void {
+    this.#connections.inc({ outcome: record.outcome })
+    if (record.denial) this.#denied.inc({ reason: record.denial.reason })
+    this.#ended(record)
+    if (!record.route) return
+    const labels = this.#labels(record.route.network, record.route.service)
+    this.#perService.inc(labels)
+    this.#bytes.inc({ ...labels, direction: 'up' }, record.bytesUp)
+    this.#bytes.inc({ ...labels, direction: 'down' }, record.bytesDown)
+  }
+
+  #labels(network: number, service: string): Record<ServiceLabel, string> {
+    if (!this.#services.has(service)) {
+      if (this.#services.size >= MAX_SERVICE_LABELS) return { network: 'other', service: 'other' }
+      this.#services.add(service)
+    }
+    return { network: String(network), service }
+  }
+}
+
+function gauges(metrics: Metrics, state: MeasuredState): void {
+  metrics.gauge('connections_open', 'Client connections that are open now', [], (gauge) => gauge.set(state.openConnections()))
+  metrics.gauge('connections_rejected', 'Reset by the plane, which held too many', [], (gauge) => gauge.set(state.rejected()))
+  metrics.gauge('addresses', 'Flycast addresses in force', [], (gauge) => gauge.set(state.addresses()))
+  metrics.gauge('listeners', 'Ports that are listened on', [], (gauge) => gauge.set(state.ports()))
+  metrics.gauge('feed_revision', 'Revision of the table in force', [], (gauge) => gauge.set(state.feed().revision))
+  metrics.gauge('feed_connected', '1 while the router is connected; otherwise the last good table serves', [], (gauge) =>
+    gauge.set(state.feed().state === 'connected' ? 1 : 0),
+  )
+  metrics.gauge('node_latency_seconds', 'Smoothed round trip of probes', ['node', 'region'], (gauge) =>
+    each(state.nodes(), gauge, (node) => (node.latency.smoothedMs === null ? null : node.latency.smoothedMs / 1000)),
+  )
+  metrics.gauge('node_healthy', '1 while probes and dials succeed', ['node', 'region'], (gauge) =>
+    each(state.nodes(), gauge, (node) => (node.health.healthy ? 1 : 0)),
+  )
+  metrics.gauge('node_connections', 'Connections that this proxy carries to it', ['node', 'region'], (gauge) =>
+    each(state.nodes(), gauge, (node) => node.connections),
+  )
+  metrics.gauge('guard_dropped_packets', 'Dropped by the host packet filter since it was installed', ['interface', 'reason'], (gauge) => {
+    for (const { interface: name, reason, packets } of state.dropped()) gauge.set({ interface: name, reason }, packets)
+  })
+}
+
+/** Nodes that are gone leave no value behind. */
+function each(
+  nodes: Iterable<Node>,
+  gauge: { reset(): void; set(labels: { node: string; region: string }, value: number): void },
+  valueOf: (node: Node) => number | null,
+): void {
+  gauge.reset()
+  for (const node of nodes) {
+    const value = valueOf(node)
+    if (value !== null) gauge.set({ node: node.row.id, region: node.row.region }, value)
+  }
+}
