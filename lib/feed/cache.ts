@@ -18,7 +18,7 @@ export interface CachedTable {
   readonly rows: readonly Change[]
 }
 
-const content = z.object({ format: z.literal(1), revision: z.int().min(0), reader: z.string(), rows: z.array(changeSchema) })
+const cacheFormat = z.object({ format: z.literal(1), revision: z.int().min(0), reader: z.string(), rows: z.array(changeSchema) })
 
 export class FeedCache {
   readonly #file: string
@@ -39,7 +39,7 @@ export class FeedCache {
       if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
       throw new NearcastError('feed.cache-corrupt', `Can't read ${this.#file}; going on without it.`, { cause: error })
     }
-    const parsed = content.safeParse(parseChecked(text))
+    const parsed = cacheFormat.safeParse(parseChecked(text))
     if (parsed.success) return parsed.data
     const aside = `${this.#file}.corrupt`
     await rename(this.#file, aside).catch(() => undefined)

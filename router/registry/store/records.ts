@@ -1,0 +1,172 @@
+/**
+ * What the registry keeps: one record type per kind. Kinds that are also feed tables (`FEED_KINDS`) carry everything
+ * that decides who may see them, so that a view of a record depends on that record alone (router/registry/feed/views.ts).
+ */
+import type { ServiceRow, TableName } from '../../../lib/feed/messages.ts'
+
+export type Placement = ServiceRow['placements'][number]
+
+export interface OrgRecord {
+  readonly id: string
+  readonly name: string
+  readonly defaultNetwork: number
+  readonly createdAt: string
+}
+
+export interface NetworkRecord {
+  readonly id: number
+  readonly org: string
+  readonly name: string
+  readonly createdAt: string
+}
+
+/** `provisioning`: only the agents that will hold it know it. `active`: proxies too. */
+export type ServiceState = 'provisioning' | 'active'
+
+export interface ServiceRecord {
+  readonly id: string
+  readonly org: string
+  readonly name: string
+  readonly kind: 'redis' | 'tcp'
+  readonly port: number
+  readonly placements: readonly Placement[]
+  readonly state: ServiceState
+  readonly createdAt: string
+  readonly redis?: {
+    readonly region: string
+    readonly replicas: readonly string[]
+    readonly maxMemoryBytes: number
+    readonly appendFsync: 'always' | 'everysec'
+    /** Password and replication secret, encrypted (trust/credentials.ts). */
+    readonly sealed: string
+  }
+}
+
+export interface AddressRecord {
+  /** RFC 5952 text; the key. */
+  readonly address: string
+  readonly org: string
+  readonly network: number
+  readonly generation: number
+  readonly service: string
+  /** Copied from the service in the same transaction: who may see the address. */
+  readonly nodes: readonly string[]
+  readonly active: boolean
+  readonly createdAt: string
+}
+
+export interface NodeRecord {
+  readonly id: string
+  readonly region: string
+  readonly host: string
+  readonly hop: 'signed-v2' | 'v2' | 'v1'
+  readonly endpoint: string
+  readonly socket?: string
+  /** Key epochs that the agent accepts, newest first; empty for foreign nodes. */
+  readonly epochs: readonly number[]
+  /** The epoch that dialers sign with: the newest one that the agent has acknowledged. */
+  readonly signing: number
+  /** Nodes that hold databases in common with this one. */
+  readonly peers: readonly string[]
+  /** A revoked agent that still is named by placements: invisible until it joins again. */
+  readonly revoked: boolean
+  readonly createdAt: string
+}
+
+/** A program that joined. */
+export interface DialerRecord {
+  /** `proxy/mad-1` */
+  readonly id: string
+  readonly kind: 'proxy' | 'agent'
+  readonly region: string
+  readonly host: string
+  /** The one certificate that counts; hexadecimal. */
+  readonly serial: string
+  /** Raised by every join, so that keys of an earlier certificate die with it. */
+  readonly epoch: number
+  /** The last key rotation: a change of it shows the row's keys again. */
+  readonly rotation: number
+  readonly peers: readonly string[]
+  readonly createdAt: string
+}
+
+export interface TokenRecord {
+  readonly id: string
+  readonly name: string
+  readonly role: 'operator' | 'member'
+  readonly org: string
+  /** SHA-256 of the token. */
+  readonly hash: string
+  readonly createdAt: string
+}
+
+export interface JoinTokenRecord {
+  /** SHA-256 of the token; the key. */
+  readonly hash: string
+  readonly program: string
+  readonly region: string
+  readonly host: string
+  readonly expiresAt: string
+  readonly usedAt: string | null
+}
+
+export interface HopRecord {
+  readonly id: 'hop'
+  readonly epoch: number
+}
+
+export interface Records {
+  orgs: OrgRecord
+  networks: NetworkRecord
+  services: ServiceRecord
+  addresses: AddressRecord
+  nodes: NodeRecord
+  dialers: DialerRecord
+  tokens: TokenRecord
+  joinTokens: JoinTokenRecord
+  settings: HopRecord
+}
+export type Kind = keyof Records
+
+export const FEED_KINDS = ['networks', 'services', 'addresses', 'nodes', 'dialers'] as const satisfies readonly (Kind & TableName)[]
+export type FeedKind = (typeof FEED_KINDS)[number]
+
+export function isFeedKind(kind: Kind): kind is FeedKind {
+  return FEED_KINDS.some((known) => known === kind)
+}
+
+interface Shape<K extends Kind> {
+  readonly key: (record: Records[K]) => string
+  readonly org?: (record: Records[K]) => string
+  /** Unique within its kind and org. */
+  readonly name?: (record: Records[K]) => string
+  /** Records that must exist as long as this one does. */
+  readonly links?: (record: Records[K]) => (readonly [Kind, string])[]
+  /** Members that never leave the store: hidden from the audit. */
+  readonly secret?: readonly string[]
+}
+
+export const SHAPES: { readonly [K in Kind]: Shape<K> } = {
+  orgs: { key: (org) => org.id, name: (org) => org.name },
+  networks: { key: (network) => String(network.id), org: (network) => network.org, name: (network) => network.name, links: (network) => [['orgs', network.org]] },
+  services: {
+    key: (service) => service.id,
+    org: (service) => service.org,
+    name: (service) => service.name,
+    links: (service) => [['orgs', service.org], ...service.placements.map((placement) => ['nodes', placement.node] as const)],
+    secret: ['sealed'],
+  },
+  addresses: {
+    key: (address) => address.address,
+    org: (address) => address.org,
+    links: (address) => [
+      ['networks', String(address.network)],
+      ['services', address.service],
+    ],
+  },
+  nodes: { key: (node) => node.id },
+  dialers: { key: (dialer) => dialer.id },
+  tokens: { key: (token) => token.id, org: (token) => token.org, links: (token) => (token.org === '' ? [] : [['orgs', token.org]]), secret: ['hash'] },
+  joinTokens: { key: (token) => token.hash, secret: ['hash'] },
+  settings: { key: (setting) => setting.id },
+}
