@@ -5,6 +5,9 @@
  * Certificates last ten years: nothing stops working because a router was away (fail static). Revocation is by serial:
  * the registry knows the one serial that counts for each identity. The only importer of @peculiar/x509.
  */
+// @peculiar/x509 finds its algorithms through a container that wants this loaded first.
+// oxlint-disable-next-line import/no-unassigned-import
+import 'reflect-metadata'
 import { createHash, createPublicKey, randomBytes, webcrypto } from 'node:crypto'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
