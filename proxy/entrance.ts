@@ -5,7 +5,7 @@
 import type { Ipv6, NetworkId } from '../lib/address.ts'
 import type { SocketAddress } from '../lib/plane/plane.ts'
 import type { Admission } from './connection-record.ts'
-import type { Decision } from './routes.ts'
+import type { Decision, Route } from './routes.ts'
 
 export interface EntranceOptions {
   readonly decide: (source: Ipv6, destination: Ipv6, port: number) => Decision
@@ -17,6 +17,8 @@ interface OpenConnection {
   /** Source and destination network: admitted ones have the same. */
   readonly network: NetworkId
   readonly address: string
+  readonly service: string
+  readonly generation: number
   /** The hop session that its last header counted in. */
   session: Uint8Array | null
 }
@@ -36,10 +38,10 @@ export class Entrance {
   admit(id: number, source: SocketAddress, destination: SocketAddress): Admission {
     const decision = this.#options.decide(source.ip, destination.ip, destination.port)
     if (!decision.allowed) return decision
-    const { network, address } = decision.route
+    const { network, address, service, generation } = decision.route
     const refusal = this.#refusal(network)
     if (refusal !== null) return { allowed: false, reason: refusal, sourceNetwork: network, network }
-    this.#open.set(id, { network, address, session: null })
+    this.#open.set(id, { network, address, service, generation, session: null })
     this.#perNetwork.set(network, (this.#perNetwork.get(network) ?? 0) + 1)
     const siblings = this.#byAddress.get(address)
     if (siblings) siblings.add(id)
@@ -71,9 +73,12 @@ export class Entrance {
     return this.#open.get(id)?.session ?? undefined
   }
 
-  /** Open connections to one address. */
-  openTo(address: string): number[] {
-    return [...(this.#byAddress.get(address) ?? [])]
+  /** Open connections to an address that were admitted by another route than the present one. */
+  stale(address: string, route: Pick<Route, 'service' | 'generation'> | null): number[] {
+    return [...(this.#byAddress.get(address) ?? [])].filter((id) => {
+      const connection = this.#open.get(id)
+      return connection?.service !== route?.service || connection?.generation !== route?.generation
+    })
   }
 
   /** Addresses with open connections. */

@@ -30,8 +30,7 @@ export class Journal {
     const { log, now, prefix } = this.#options
     const suppressed = this.#denials.admit(sourceNetwork ?? 0, now())
     if (suppressed === null) return
-    const named = (id: NetworkId | null): string => (id === null ? 'no network' : `network ${id} (${networkPrefix(id, prefix)})`)
-    const why = `${named(sourceNetwork)} to ${named(network)}: ${reason}`
+    const why = `${nameNetwork(sourceNetwork, prefix)} to ${nameNetwork(network, prefix)}: ${reason}`
     log.warn({ id, outcome: 'denied', reason, sourceNetwork, network, source: text(source), destination: text(destination), suppressed, why }, 'denied')
   }
 
@@ -62,6 +61,10 @@ export class Journal {
     if (outcome === 'carried' || outcome === 'client-gone' || outcome === 'cut') log.info(line, 'connection')
     else log.warn(line, 'connection')
   }
+}
+
+export function nameNetwork(network: NetworkId | null, prefix: number): string {
+  return network === null ? 'no network' : `network ${network} (${networkPrefix(network, prefix)})`
 }
 
 function text(address: SocketAddress | null): string | null {

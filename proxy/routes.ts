@@ -89,6 +89,12 @@ export class Routes {
     return { ...entry, org, name, port, placements }
   }
 
+  /** `find` by RFC 5952 text; null for text that is no address. */
+  findText(text: string): Route | null {
+    const address = asAddress(text)
+    return address && this.find(address)
+  }
+
   /** THE decision. A known address on another port is refused like an unknown one. */
   decide(source: Ipv6, destination: Ipv6, port: number): Decision {
     let route: Route | null = null
@@ -102,8 +108,9 @@ export class Routes {
     return { allowed: true, route }
   }
 
-  service(id: string): ServiceRow | null {
-    return this.#index.services.get(id)?.row ?? null
+  /** Nodes that hold a service; none for an unknown one. */
+  placements(service: string): ServiceRow['placements'] {
+    return this.#index.services.get(service)?.row?.placements ?? []
   }
 
   /** Ports of services that have an address. */

@@ -80,16 +80,15 @@ export class Prefixes {
 
   async #batch(added: readonly string[], removed: readonly string[]): Promise<void> {
     if (added.length + removed.length === 0) return
-    const line = (verb: string, text: string): string => `route ${verb} local ${text} dev lo table local proto ${ROUTE_PROTOCOL}\n`
-    const lines = [...removed.map((text) => line('del', text)), ...added.map((text) => line('replace', text))]
-    // -force: a route that somebody else has removed must not keep the others from being set.
-    await this.#options.run('ip', ['-6', ...(removed.length > 0 ? ['-force'] : []), '-batch', '-'], lines.join('')).catch(async (error: unknown) => {
-      if (removed.length === 0) throw error
-      await this.#options.run('ip', ['-6', '-batch', '-'], added.map((text) => line('replace', text)).join(''))
-    })
+    const lines = [...removed.map((text) => command('del', text)), ...added.map((text) => command('replace', text))]
+    await this.#options.run('ip', ['-6', '-batch', '-'], lines.join(''))
     for (const text of removed) this.#local.delete(text)
     for (const text of added) this.#local.add(text)
   }
+}
+
+function command(verb: 'replace' | 'del', text: string): string {
+  return `route ${verb} local ${text} dev lo table local proto ${ROUTE_PROTOCOL}\n`
 }
 
 /** The first route of somebody else inside the address plan. Network 0 is infrastructure and may be routed as one likes. */

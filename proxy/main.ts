@@ -1,0 +1,185 @@
+/**
+ * The proxy: accepts connections to Flycast addresses beside the clients, and carries each to the nearest healthy node
+ * that holds its service. The only place that constructs across rooms.
+ *
+ *   node proxy/main.ts --config proxy.toml
+ */
+import { readFileSync } from 'node:fs'
+import { join as joinPath } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { startAdmin } from '../lib/admin.ts'
+import { loadConfig } from '../lib/config.ts'
+import { NearcastError, asNearcastError } from '../lib/errors.ts'
+import { FeedReader } from '../lib/feed/reader.ts'
+import { join, loadIdentity } from '../lib/identity.ts'
+import type { Identity } from '../lib/identity.ts'
+import { Lifecycle, stopOnSignals } from '../lib/lifecycle.ts'
+import { createLogger } from '../lib/log.ts'
+import type { Logger } from '../lib/log.ts'
+import { Metrics } from '../lib/metrics.ts'
+import { choosePlane } from '../lib/plane/choose.ts'
+import { ingressNetwork, proxyConfig } from './config.ts'
+import type { ProxyConfig } from './config.ts'
+import { Entrance } from './entrance.ts'
+import { explain } from './explain.ts'
+import { Feed } from './feed.ts'
+import { HostWall } from './host/wall.ts'
+import { runCommand } from './host/command.ts'
+import { Journal } from './journal.ts'
+import { Listeners } from './listeners.ts'
+import { Measures } from './measures.ts'
+import { Nearest } from './nearest/nearest.ts'
+import { Nodes } from './nearest/nodes.ts'
+import { Reception } from './reception.ts'
+import { Routes } from './routes.ts'
+import { status } from './status.ts'
+
+const PROGRAM = 'proxy 0.1.0'
+/** Connections that are about to be denied are held for a moment too; the plane's own limit leaves room for them. */
+const UNDECIDED_CONNECTIONS = 1000
+const JOIN_RETRY_MS = 1000
+
+export interface RunningProxy {
+  readonly adminPort: number | null
+  /** Ports that clients can reach. */
+  ports(): number[]
+  stop(): Promise<string[]>
+}
+
+/** Resolves once a table is in force: clients are served. @throws NearcastError what keeps it from starting */
+export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Lifecycle): Promise<RunningProxy> {
+  const self = `proxy/${config.id}`
+  const prefix = Number.parseInt(config.prefix, 16)
+  const now = (): number => performance.now()
+  const identity = await obtainIdentity(config, log, lifecycle)
+  const metrics = new Metrics('proxy')
+
+  const wall = config.manageHost ? new HostWall({ prefix, ingress: ingressOf(config, prefix), run: runCommand, log }) : null
+  await wall?.install()
+  if (wall) lifecycle.started('host wall', () => wall.stop())
+
+  const tls = { ca: identity.ca, certificate: identity.certificate, key: identity.key }
+  const nodes = new Nodes({ self, host: config.host, tls, health: config.health, log, now, random: Math.random })
+  lifecycle.started('nodes', () => nodes.close())
+  const routes = new Routes(prefix)
+  const nearest = new Nearest({ settings: config.nearest, nodes, placements: (service) => routes.placements(service) })
+  const entrance = new Entrance({ ...config.limits, decide: (source, destination, port) => routes.decide(source, destination, port) })
+  const journal = new Journal({ log, prefix, now, regionOf: (node) => nodes.get(node)?.row.region ?? null })
+
+  const { plane, reason } = choosePlane(config.plane, { onDefect: (id, error) => log.error({ id, error }, 'defect in a connection') })
+  log.info({ plane: plane.name, reason }, 'plane')
+  lifecycle.started('plane', () => plane.destroy())
+
+  const onEnd = (record: Parameters<Journal['ended']>[0]): void => {
+    journal.ended(record)
+    measures.ended(record)
+  }
+  const onDial = (node: string, outcome: string): void => measures.dialled(node, outcome)
+  const reception = new Reception({ self, entrance, nearest, nodes, dial: config.dial, now, onDial, onEnd, log })
+  const accept = {
+    brain: (id: number) => reception.brain(id),
+    answer: (id: number, question: unknown) => reception.answer(id, question),
+    maxConnections: config.limits.maxConnections + UNDECIDED_CONNECTIONS,
+  }
+  const listeners = new Listeners({ plane, accept, log })
+  const feed = new Feed({ routes, nodes, nearest, entrance, listeners, host: wall, cut: (id) => void plane.cut(id), log })
+  // oxlint-disable-next-line require-await -- a throw is to become a rejection
+  const ask = async (name: string, params: unknown): Promise<unknown> => {
+    const { state, revision } = reader
+    if (name === 'explain') return explain(params, { proxy: config.id, revision, prefix, routes, nearest, settings: config.nearest })
+    if (name === 'status') return status({ proxy: config.id, region: config.region, state, revision, nodes, entrance, routes, listeners })
+    throw new NearcastError('feed.ask-failed', `A proxy of this version can't answer "${name}".`)
+  }
+  const reader = new FeedReader({
+    url: config.router,
+    identity,
+    cacheFile: joinPath(config.stateDir, 'feed.json'),
+    program: PROGRAM,
+    log,
+    apply: (table, changes) => feed.apply(table, changes),
+    ask,
+  })
+  const measures = new Measures(metrics, {
+    openConnections: () => entrance.open,
+    rejected: () => listeners.rejected,
+    addresses: () => routes.size,
+    ports: () => listeners.ports().length,
+    nodes: () => nodes.all(),
+    feed: () => ({ state: reader.state, revision: reader.revision }),
+    dropped: () => wall?.dropped ?? [],
+  })
+
+  const ready = (): string[] => [...feed.faults, ...(lifecycle.state === 'draining' ? ['stopping'] : [])]
+  const admin = config.admin.listen === undefined ? null : await startAdmin({ listen: config.admin.listen, metrics, ready })
+  if (admin) lifecycle.started('admin', () => admin.close())
+  if (admin) log.info({ adminPort: admin.port }, 'admin')
+
+  lifecycle.started('listeners', async () => {
+    entrance.drain()
+    await listeners.closeExcept([])
+  })
+  lifecycle.started('feed', () => feed.stop())
+  lifecycle.started('feed reader', () => reader.stop())
+  await reader.start()
+  return { adminPort: admin?.port ?? null, ports: () => listeners.ports(), stop: () => lifecycle.stop() }
+}
+
+function ingressOf(config: ProxyConfig, prefix: number): ConstructorParameters<typeof HostWall>[0]['ingress'] {
+  return config.ingress.flatMap((entry) => {
+    const network = ingressNetwork(entry.network, prefix)
+    return network === null ? [] : [{ interface: entry.interface, network }]
+  })
+}
+
+/** The one on disk, else a new one for the token; waits for a router that isn't there yet. */
+async function obtainIdentity(config: ProxyConfig, log: Logger, lifecycle: Lifecycle): Promise<Identity> {
+  const { id, stateDir, router, joinTokenFile } = config
+  const known = loadIdentity(stateDir)
+  if (known) {
+    if (known.identity === `proxy/${id}`) return known
+    throw new NearcastError('identity.mismatch', `${stateDir} holds the identity of ${known.identity}; this is proxy/${id}.`)
+  }
+  const token = process.env['NEARCAST_JOIN_TOKEN'] ?? (joinTokenFile === undefined ? undefined : readToken(joinTokenFile))
+  if (token === undefined) {
+    throw new NearcastError('join.token-missing', 'This proxy has no identity yet: give it a join token in joinTokenFile or NEARCAST_JOIN_TOKEN.')
+  }
+  for (;;) {
+    try {
+      return await join({ routerUrl: router, token, stateDir, kind: 'proxy', id })
+    } catch (error) {
+      const failure = asNearcastError(error)
+      if (!failure.retryable || lifecycle.state !== 'starting') throw failure
+      log.warn({ code: failure.code }, failure.message)
+      await delay(JOIN_RETRY_MS)
+    }
+  }
+}
+
+function readToken(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch (cause) {
+    throw new NearcastError('join.token-missing', `Can't read the join token in ${file}; make a new one with the API.`, { cause })
+  }
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { config: { type: 'string' } } })
+  const config = loadConfig(proxyConfig, { program: 'PROXY', file: values.config })
+  const log = createLogger('proxy', config.log.level)
+  const lifecycle = new Lifecycle()
+  stopOnSignals(lifecycle, (failed) => log.error({ failed }, 'stopped late'))
+  const proxy = await startProxy(config, log, lifecycle)
+  if (lifecycle.state !== 'starting') return
+  lifecycle.ready()
+  log.info({ id: config.id, region: config.region, adminPort: proxy.adminPort, ports: proxy.ports() }, 'ready')
+}
+
+if (import.meta.main) {
+  main().catch((error: unknown) => {
+    const { code, message } = asNearcastError(error)
+    process.stderr.write(`${code}: ${message}\n`)
+    process.exit(1)
+  })
+}

@@ -1,0 +1,66 @@
+/** What a proxy says of itself when the router asks `status`: nodes as it sees them, what is open, what is in force. */
+import type { Entrance } from './entrance.ts'
+import type { Listeners } from './listeners.ts'
+import type { Nodes } from './nearest/nodes.ts'
+import type { Routes } from './routes.ts'
+
+export interface StatusSources {
+  readonly proxy: string
+  readonly region: string
+  readonly state: string
+  readonly revision: number
+  readonly nodes: Nodes
+  readonly entrance: Entrance
+  readonly routes: Routes
+  readonly listeners: Listeners
+}
+
+export interface NodeStatus {
+  readonly node: string
+  readonly region: string
+  readonly hop: string
+  readonly healthy: boolean
+  readonly reason?: string
+  /** Of the hop's session; false for signed nodes that can't be dialled at the moment. */
+  readonly reachable: boolean
+  readonly latencyMs: number | null
+  readonly connectMs: number | null
+  readonly connections: number
+  readonly load: number
+  /** Services that its agent says don't answer there. */
+  readonly unavailable: number
+}
+
+export interface StatusReport {
+  readonly proxy: string
+  readonly region: string
+  readonly feed: { readonly state: string; readonly revision: number }
+  readonly addresses: number
+  readonly ports: readonly number[]
+  readonly connections: number
+  readonly nodes: readonly NodeStatus[]
+}
+
+export function status({ proxy, region, state, revision, nodes, entrance, routes, listeners }: StatusSources): StatusReport {
+  return {
+    proxy,
+    region,
+    feed: { state, revision },
+    addresses: routes.size,
+    ports: listeners.ports(),
+    connections: entrance.open,
+    nodes: Array.from(nodes.all(), ({ row, health, reachable, latency, connect, connections, load, session }) => ({
+      node: row.id,
+      region: row.region,
+      hop: row.hop,
+      healthy: health.healthy,
+      ...(health.reason !== null && { reason: health.reason }),
+      reachable,
+      latencyMs: latency.smoothedMs,
+      connectMs: connect.smoothedMs,
+      connections,
+      load,
+      unavailable: session?.unavailable.size ?? 0,
+    })),
+  }
+}
