@@ -9,6 +9,7 @@
  *   list, and the bytes already read for it, leave in one write. Writes may follow a `dial` at once; they wait for it.
  * - While carrying, half-close is kept both ways, RST travels as RST, a slow reader stops its sender (back-pressure),
  *   and no byte that was accepted is lost at a close.
+ * - A reset by a peer that isn't read at present is noticed within a second (TCP and TLS; not on Unix sockets).
  * - A client that breaks ends its connection without being told (`failed`, then `closed`); a broken upstream doesn't.
  * - Every connection ends with exactly one `closed` event, after which no event follows.
  * - A Unix socket has no RST: a reset closes it, and its peer sees ECONNRESET when it had bytes unread here, else an end.

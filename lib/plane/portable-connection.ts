@@ -61,6 +61,13 @@ export class PortableConnection {
     this.#dispatch(accepted)
   }
 
+  /** Looks after sides that nothing is read from at present. */
+  probe(): void {
+    if (this.#ending) return
+    this.#client.probe()
+    this.#upstream?.probe()
+  }
+
   cut(): void {
     this.#finish({ endedBy: 'local', how: 'cut' })
     this.#client.reset()
@@ -242,7 +249,7 @@ export class PortableConnection {
       if (!this.#ending) this.#dispatch({ type: 'answered', question, answer })
     }
     const { answer } = this.#host
-    const asked = answer ? answer(question) : Promise.resolve()
+    const asked = new Promise((resolve) => resolve(answer?.(question)))
     asked.then(answered, () => answered(undefined))
   }
 

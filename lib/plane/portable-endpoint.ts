@@ -32,6 +32,7 @@ export class Endpoint {
   readonly #tcp: Socket
   readonly #unix: boolean
   #lingering: NodeJS.Timeout | undefined
+  #reading = false
   #gone = false
   /** Called once, when the descriptor is closed. */
   onGone: () => void = () => undefined
@@ -83,11 +84,22 @@ export class Endpoint {
   }
 
   resume(): void {
+    this.#reading = true
     this.#socket.resume()
   }
 
   pause(): void {
+    this.#reading = false
     this.#socket.pause()
+  }
+
+  /**
+   * Asks the kernel whether a peer that isn't read (and so isn't watched by the loop) has reset: an empty write sends
+   * nothing and reports it. Unix sockets don't answer, and a side that we ended can't be asked.
+   */
+  probe(): void {
+    if (this.#reading || this.#socket.writableLength > 0 || this.#socket.writableEnded || this.#tcp.destroyed) return
+    this.#tcp.write(EMPTY)
   }
 
   write(bytes: Uint8Array): void {

@@ -1,8 +1,7 @@
 /**
  * The plane on Node's own sockets (net, tls): runs everywhere, and is the reference for every other one.
  *
- * Costs about half more CPU a request than a plane that talks to the kernel itself (DECISIONS.md). What it can't do: see
- * a client's RST while nothing of it is read, and tell a TLS peer's close_notify from a bare FIN.
+ * Costs about half more CPU a request than a plane that talks to the kernel itself (DECISIONS.md).
  */
 import { createServer } from 'node:net'
 import type { Server, Socket } from 'node:net'
@@ -18,6 +17,8 @@ import { socketAddress } from './socket-address.ts'
 const MAX_CONNECTIONS = 10_000
 const MAX_HANDSHAKES = 256
 const HANDSHAKE_TIMEOUT_MS = 5000
+/** A reset by a peer that isn't read at present is noticed within this. */
+const PROBE_INTERVAL_MS = 500
 
 export interface PortablePlaneOptions {
   /** Called with what a brain threw; its connection is reset. */
@@ -29,12 +30,16 @@ export class PortablePlane implements Plane {
   readonly #options: PortablePlaneOptions
   readonly #connections = new Map<number, PortableConnection>()
   readonly #listeners = new Set<Listener>()
+  readonly #probing: NodeJS.Timeout
   #lastId = 0
   #destroyed: (() => void) | undefined
   #destroying: Promise<void> | undefined
 
   constructor(options: PortablePlaneOptions = {}) {
     this.#options = options
+    this.#probing = setInterval(() => {
+      for (const connection of this.#connections.values()) connection.probe()
+    }, PROBE_INTERVAL_MS).unref()
   }
 
   get openConnections(): number {
@@ -114,6 +119,7 @@ export class PortablePlane implements Plane {
 
   async #destroy(): Promise<void> {
     await Promise.all([...this.#listeners].map((listener) => listener.close()))
+    clearInterval(this.#probing)
     if (this.#connections.size === 0) return
     const gone = new Promise<void>((resolve) => {
       this.#destroyed = resolve
