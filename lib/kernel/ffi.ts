@@ -89,7 +89,8 @@ export function probeFfi(): Support {
   }
 }
 
-const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]))
+/** Of two names for one number (EAGAIN, EWOULDBLOCK) the first in the alphabet stands. */
+const ERRNO_NAMES = new Map(Object.entries(constants.errno).toSorted(([a], [b]) => (a < b ? 1 : -1)).map(([name, number]) => [number, name]))
 
 /** `EPERM` for -1 … */
 export function errnoName(result: number): string {
