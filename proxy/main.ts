@@ -39,6 +39,8 @@ const PROGRAM = 'proxy 0.1.0'
 /** Connections that are about to be denied are held for a moment too; the plane's own limit leaves room for them. */
 const UNDECIDED_CONNECTIONS = 1000
 const JOIN_RETRY_MS = 1000
+/** Monotonic milliseconds. */
+const now = (): number => performance.now()
 
 export interface RunningProxy {
   readonly adminPort: number | null
@@ -51,7 +53,6 @@ export interface RunningProxy {
 export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Lifecycle): Promise<RunningProxy> {
   const self = `proxy/${config.id}`
   const prefix = Number.parseInt(config.prefix, 16)
-  const now = (): number => performance.now()
   const identity = await obtainIdentity(config, log, lifecycle)
   const metrics = new Metrics('proxy')
 
