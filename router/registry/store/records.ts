@@ -66,6 +66,8 @@ export interface NodeRecord {
   readonly epochs: readonly number[]
   /** The epoch that dialers sign with: the newest one that the agent has acknowledged. */
   readonly signing: number
+  /** The revision that set `epochs` or `signing` last. */
+  readonly keysRevision: number
   /** Nodes that hold databases in common with this one. */
   readonly peers: readonly string[]
   /** A revoked agent that still is named by placements: invisible until it joins again. */
@@ -110,11 +112,6 @@ export interface JoinTokenRecord {
   readonly usedAt: string | null
 }
 
-export interface HopRecord {
-  readonly id: 'hop'
-  readonly epoch: number
-}
-
 export interface Records {
   orgs: OrgRecord
   networks: NetworkRecord
@@ -124,7 +121,6 @@ export interface Records {
   dialers: DialerRecord
   tokens: TokenRecord
   joinTokens: JoinTokenRecord
-  settings: HopRecord
 }
 export type Kind = keyof Records
 
@@ -168,5 +164,4 @@ export const SHAPES: { readonly [K in Kind]: Shape<K> } = {
   dialers: { key: (dialer) => dialer.id },
   tokens: { key: (token) => token.id, org: (token) => token.org, links: (token) => (token.org === '' ? [] : [['orgs', token.org]]), secret: ['hash'] },
   joinTokens: { key: (token) => token.hash, secret: ['hash'] },
-  settings: { key: (setting) => setting.id },
 }

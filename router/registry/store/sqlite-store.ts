@@ -121,6 +121,7 @@ export class SqliteStore implements Store {
   #transaction(): StoreTransaction {
     return {
       revision: this.#revision,
+      nextRevision: this.#revision + 1,
       get: (kind, key) => this.get(kind, key),
       list: (kind, org) => this.list(kind, org),
       find: (kind, org, name) => this.find(kind, org, name),

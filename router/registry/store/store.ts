@@ -21,6 +21,8 @@ export interface StoreReader {
 }
 
 export interface StoreTransaction extends StoreReader {
+  /** The revision that this transaction will have. */
+  readonly nextRevision: number
   /** Inserts or replaces. @throws NearcastError name.taken; an Error when a link leads nowhere. */
   put<K extends Kind>(kind: K, record: Records[K]): void
   /** @returns whether there was one. Fails while other records link to it. */

@@ -1,0 +1,82 @@
+/**
+ * Who sees what of the registry: one record, one reader, one row or nothing. Pure. What a row needs to be judged stands in
+ * its own record; of the reader only its own records count.
+ *
+ *             proxy                          agent
+ *   networks  all                            none
+ *   services  active, without credentials    those placed on it, with credentials
+ *   addresses active                         of services placed on it
+ *   nodes     all, with its own signing key  itself, and its peers with its own signing key
+ *   dialers   none                           proxies and peers, with the keys that it must accept
+ */
+import type { Rows } from '../../../lib/feed/messages.ts'
+import type { AddressRecord, DialerRecord, FeedKind, NetworkRecord, NodeRecord, Records, ServiceRecord } from '../store/records.ts'
+import type { Vault } from '../trust/credentials.ts'
+import { passwordSha256 } from '../trust/credentials.ts'
+import type { HopKeyring } from '../trust/hop-keys.ts'
+
+export interface Viewer {
+  readonly member: DialerRecord
+  /** An agent's own node. */
+  readonly node: NodeRecord | null
+}
+
+type Row = Rows[FeedKind]
+
+export class Views {
+  readonly #keys: HopKeyring
+  readonly #vault: Vault
+
+  constructor(keys: HopKeyring, vault: Vault) {
+    this.#keys = keys
+    this.#vault = vault
+  }
+
+  project<K extends FeedKind>(viewer: Viewer, kind: K, record: Records[K] | null): Row | null {
+    if (record === null) return null
+    const views: { [Each in FeedKind]: (viewer: Viewer, record: Records[Each]) => Row | null } = {
+      networks: network,
+      services: (reader, service) => this.#service(reader, service),
+      addresses: address,
+      nodes: (reader, node) => this.#node(reader, node),
+      dialers: (reader, dialer) => this.#dialer(reader, dialer),
+    }
+    return views[kind](viewer, record)
+  }
+
+  #service({ member, node }: Viewer, service: ServiceRecord): Rows['services'] | null {
+    const { id, org, name, kind, port, redis } = service
+    const row = { id, org, name, kind, port, placements: [...service.placements] }
+    if (member.kind === 'proxy') return service.state === 'active' ? row : null
+    if (node === null || !service.placements.some((placement) => placement.node === node.id)) return null
+    if (redis === undefined) return row
+    const { password, replicationSecret } = this.#vault.open(id, redis.sealed)
+    const { maxMemoryBytes, appendFsync } = redis
+    return { ...row, redis: { passwordSha256: passwordSha256(password), replicationSecret, maxMemoryBytes, appendFsync } }
+  }
+
+  #node({ member, node }: Viewer, record: NodeRecord): Rows['nodes'] | null {
+    if (record.revoked) return null
+    if (member.kind === 'agent' && record.id !== node?.id && !record.peers.includes(node?.id ?? '')) return null
+    const { id, region, host, hop, endpoint, socket } = record
+    return { id, region, host, hop, endpoint, ...(socket !== undefined && { socket }), keys: this.#keys.signing(member, record) }
+  }
+
+  #dialer({ member, node }: Viewer, record: DialerRecord): Rows['dialers'] | null {
+    if (member.kind === 'proxy' || node === null) return null
+    if (record.kind === 'agent' && !record.peers.includes(node.id)) return null
+    const { id, kind, region, host } = record
+    return { id, kind, region, host, keys: this.#keys.accepted(record, node) }
+  }
+}
+
+function network({ member }: Viewer, { id, org, name }: NetworkRecord): Rows['networks'] | null {
+  return member.kind === 'proxy' ? { id, org, name } : null
+}
+
+function address({ member, node }: Viewer, record: AddressRecord): Rows['addresses'] | null {
+  const seen = member.kind === 'proxy' ? record.active : node !== null && record.nodes.includes(node.id)
+  if (!seen) return null
+  const { generation, service } = record
+  return { address: record.address, network: record.network, generation, service }
+}

@@ -1,0 +1,2 @@
+/** The wall clock, injected: only for what people read and for the expiry of join tokens. */
+export type Clock = () => Date

@@ -1,0 +1,111 @@
+/**
+ * Members: the programs that joined. A join token is made for one program (kind, id, region, host), serves once, and
+ * ends after an hour. Joining again replaces the certificate: the earlier serial counts no more, and the epoch rises, so
+ * that the keys it knew die with it.
+ */
+import { NearcastError } from '../../../lib/errors.ts'
+import type { DialerRecord, JoinTokenRecord, NodeRecord } from '../store/records.ts'
+import type { StoreReader, StoreTransaction } from '../store/store.ts'
+import { hashToken } from '../trust/secret-token.ts'
+import type { Clock } from './clock.ts'
+import { refreshPeers } from './peers.ts'
+
+const TOKEN_LIFE_MS = 3600_000
+/** Old tokens are swept when new ones are made; a used one is kept that long to be told from an unknown one. */
+const TOKEN_KEEP_MS = 30 * 24 * TOKEN_LIFE_MS
+
+export interface MemberRequest {
+  readonly kind: 'proxy' | 'agent'
+  readonly id: string
+  readonly region: string
+  readonly host: string
+}
+
+/** How an agent is reached. */
+export interface Reach {
+  readonly endpoint?: string | undefined
+  readonly socket?: string | undefined
+}
+
+export function addJoinToken(transaction: StoreTransaction, token: string, member: MemberRequest, clock: Clock): JoinTokenRecord {
+  const now = clock().getTime()
+  for (const old of transaction.list('joinTokens')) {
+    if (Date.parse(old.expiresAt) + TOKEN_KEEP_MS < now) transaction.remove('joinTokens', old.hash)
+  }
+  const record: JoinTokenRecord = {
+    hash: hashToken(token),
+    program: `${member.kind}/${member.id}`,
+    region: member.region,
+    host: member.host,
+    expiresAt: new Date(now + TOKEN_LIFE_MS).toISOString(),
+    usedAt: null,
+  }
+  transaction.put('joinTokens', record)
+  return record
+}
+
+/** @throws NearcastError join.token-invalid, join.token-used, join.token-expired */
+export function checkJoinToken(store: StoreReader, token: string, clock: Clock): JoinTokenRecord {
+  const record = store.get('joinTokens', hashToken(token))
+  if (record === null) throw new NearcastError('join.token-invalid', 'This router never made that join token; make one with the API.', { side: 'client' })
+  if (record.usedAt !== null) throw new NearcastError('join.token-used', 'A join token serves once, and this one has; make a new one.', { side: 'client' })
+  if (Date.parse(record.expiresAt) < clock().getTime()) {
+    throw new NearcastError('join.token-expired', `The join token ended at ${record.expiresAt}; make a new one.`, { side: 'client' })
+  }
+  return record
+}
+
+/** Spends the token and puts the program in force with its new certificate. */
+export function enroll(transaction: StoreTransaction, token: string, serial: string, reach: Reach, clock: Clock): DialerRecord {
+  const used = checkJoinToken(transaction, token, clock)
+  const now = clock().toISOString()
+  transaction.put('joinTokens', { ...used, usedAt: now })
+  const [kind, id] = used.program.split('/') as ['proxy' | 'agent', string]
+  const epoch = transaction.next('hop-epoch')
+  const member: DialerRecord = {
+    id: used.program,
+    kind,
+    region: used.region,
+    host: used.host,
+    serial,
+    epoch,
+    rotation: epoch,
+    peers: [],
+    createdAt: now,
+  }
+  transaction.put('dialers', member)
+  if (kind === 'agent') {
+    putAgentNode(transaction, id, member, reach, now)
+    refreshPeers(transaction, [id])
+  }
+  return member
+}
+
+function putAgentNode(transaction: StoreTransaction, id: string, member: DialerRecord, reach: Reach, now: string): void {
+  if (reach.endpoint === undefined) throw new NearcastError('api.body-invalid', 'endpoint: an agent says where its hop is reached.', { side: 'client' })
+  const before = transaction.get('nodes', id)
+  if (before !== null && before.hop !== 'signed-v2') {
+    throw new NearcastError('name.taken', `"${id}" is a foreign node; give the agent another id.`, { side: 'client' })
+  }
+  const node: NodeRecord = {
+    id,
+    region: member.region,
+    host: member.host,
+    hop: 'signed-v2',
+    endpoint: reach.endpoint,
+    ...(reach.socket !== undefined && { socket: reach.socket }),
+    epochs: [member.epoch],
+    signing: member.epoch,
+    keysRevision: transaction.nextRevision,
+    peers: before?.peers ?? [],
+    revoked: false,
+    createdAt: before?.createdAt ?? now,
+  }
+  transaction.put('nodes', node)
+}
+
+/** Its certificate and keys count no more. @throws NearcastError proxy.not-found */
+export function removeProxy(transaction: StoreTransaction, id: string): void {
+  if (transaction.remove('dialers', `proxy/${id}`)) return
+  throw new NearcastError('proxy.not-found', `There is no proxy "${id.slice(0, 64)}".`, { side: 'client' })
+}

@@ -1,0 +1,91 @@
+/**
+ * Services: what addresses point at. A service is written as `provisioning` first, seen by its agents alone; `activate`
+ * shows it and its addresses to the proxies. Its addresses carry who may see them, so every change of placements or state
+ * goes through here and changes them in the same transaction.
+ */
+import { NearcastError } from '../../../lib/errors.ts'
+import type { AddressRecord, NetworkRecord, OrgRecord, Placement, ServiceRecord } from '../store/records.ts'
+import type { StoreReader, StoreTransaction } from '../store/store.ts'
+import { newId } from '../trust/secret-token.ts'
+import type { AddressPlan } from './addresses.ts'
+import { activateAddress, mintAddress } from './addresses.ts'
+import { refreshPeers } from './peers.ts'
+import { checkQuota } from './quotas.ts'
+
+export interface NewService {
+  readonly service: ServiceRecord
+  readonly address: AddressRecord
+}
+
+export interface TcpRequest {
+  readonly name: string
+  readonly port: number
+  readonly nodes: readonly string[]
+}
+
+/** @throws NearcastError name.taken, quota.services, node.not-found, service.node-unsuitable */
+export function createTcpService(transaction: StoreTransaction, org: OrgRecord, network: NetworkRecord, request: TcpRequest, plan: AddressPlan): NewService {
+  const present = transaction.list('services', org.id).filter((service) => service.kind === 'tcp').length
+  checkQuota('services', present, plan.quotas)
+  const placements = [...new Set(request.nodes)].map((id): Placement => {
+    const node = transaction.get('nodes', id)
+    if (node === null) throw new NearcastError('node.not-found', `There is no node "${id}"; GET /v1/nodes lists them.`, { side: 'client' })
+    if (node.hop === 'signed-v2') {
+      throw new NearcastError('service.node-unsuitable', `${id} is an agent: it serves databases only; name nodes with hop v1 or v2.`, { side: 'client' })
+    }
+    return { node: id, role: 'peer' }
+  })
+  return addService(transaction, network, plan, {
+    id: newId('srv'),
+    org: org.id,
+    name: request.name,
+    kind: 'tcp',
+    port: request.port,
+    placements,
+    state: 'provisioning',
+    createdAt: plan.clock().toISOString(),
+  })
+}
+
+/** Names are unique in an org over all kinds: they are host names on its networks. */
+export function addService(transaction: StoreTransaction, network: NetworkRecord, plan: AddressPlan, service: ServiceRecord): NewService {
+  if (transaction.find('services', service.org, service.name) !== null) {
+    throw new NearcastError('name.taken', `There is a service or database "${service.name}" already.`, { side: 'client' })
+  }
+  transaction.put('services', service)
+  refreshPeers(transaction, nodesOf(service))
+  return { service, address: mintAddress(transaction, service, network, plan) }
+}
+
+export function activateService(transaction: StoreTransaction, id: string): void {
+  const service = transaction.get('services', id)
+  if (service === null) return
+  if (service.state !== 'active') transaction.put('services', { ...service, state: 'active' })
+  for (const address of addressesOf(transaction, id)) activateAddress(transaction, address.address)
+}
+
+/** Its addresses go with it, for ever. */
+export function removeService(transaction: StoreTransaction, service: ServiceRecord): void {
+  for (const address of addressesOf(transaction, service.id)) transaction.remove('addresses', address.address)
+  transaction.remove('services', service.id)
+  refreshPeers(transaction, nodesOf(service))
+}
+
+/** By id or name, in one org. @throws NearcastError redis.not-found, service.not-found */
+export function findService(store: StoreReader, org: string, idOrName: string, kind?: ServiceRecord['kind']): ServiceRecord {
+  const byId = store.get('services', idOrName)
+  const service = byId?.org === org ? byId : store.find('services', org, idOrName)
+  if (service === null || (kind !== undefined && service.kind !== kind)) {
+    const [code, noun] = kind === 'redis' ? (['redis.not-found', 'database'] as const) : (['service.not-found', 'service'] as const)
+    throw new NearcastError(code, `The organization has no ${noun} "${idOrName.slice(0, 64)}".`, { side: 'client' })
+  }
+  return service
+}
+
+export function addressesOf(store: StoreReader, service: string): AddressRecord[] {
+  return store.linkedTo('addresses', 'services', service)
+}
+
+function nodesOf(service: ServiceRecord): string[] {
+  return service.placements.map((placement) => placement.node)
+}

@@ -1,0 +1,72 @@
+/**
+ * Bringing something into force, in the order that never shows a customer an address that nobody serves:
+ *   1. committed as provisioning: its agents learn it; wait for them, at most 3 s (a failed one is reported, not waited for)
+ *   2. committed as active: every proxy learns it; wait for the connected ones, until 5 s after the start
+ * Times are the router's own, from the publication of a revision to its acknowledgement.
+ */
+import type { FeedServer } from './feed/feed-server.ts'
+import type { Act, Store, StoreTransaction } from './store/store.ts'
+
+const AGENTS_MS = 3000
+const TOTAL_MS = 5000
+
+export interface Provisioning {
+  readonly revision: number
+  readonly ms: number
+  readonly agents: readonly ({ readonly id: string; readonly ms: number } | { readonly id: string; readonly error: string })[]
+  readonly proxies: readonly { readonly id: string; readonly ms: number }[]
+  /** Proxies that haven't acknowledged in time; they will when they can. */
+  readonly missing: readonly string[]
+}
+
+export class Publisher {
+  readonly #store: Store
+  readonly #feed: FeedServer
+
+  constructor(store: Store, feed: FeedServer) {
+    this.#store = store
+    this.#feed = feed
+  }
+
+  /** `prepared`: the revision of step 1, just committed. `activate` is step 2. */
+  async bringUp(act: Act, prepared: number, activate: (transaction: StoreTransaction) => void): Promise<Provisioning> {
+    const startMs = performance.now()
+    const agents = await this.#feed.acknowledgements.wait(prepared, 'agent', AGENTS_MS)
+    const { revision } = this.#store.write(act, activate)
+    const proxies = await this.#feed.acknowledgements.wait(revision, 'proxy', TOTAL_MS - (performance.now() - startMs))
+    return {
+      revision,
+      ms: round(performance.now() - startMs),
+      agents: [
+        ...agents.acknowledged.map(({ identity, ms, failed }) => {
+          const failure = failed[0]
+          return failure === undefined ? { id: identity, ms: round(ms) } : { id: identity, error: `${failure.code}: ${failure.message}` }
+        }),
+        ...agents.missing.map((id) => ({ id, error: `no acknowledgement in ${AGENTS_MS} ms` })),
+      ],
+      proxies: proxies.acknowledged.map(({ identity, ms }) => ({ id: identity, ms: round(ms) })),
+      missing: proxies.missing,
+    }
+  }
+
+  /** After a removal: until every connected proxy has stopped serving it, or in time without the missing ones. */
+  async takenDown(revision: number): Promise<Omit<Provisioning, 'agents'>> {
+    const startMs = performance.now()
+    const proxies = await this.#feed.acknowledgements.wait(revision, 'proxy', TOTAL_MS)
+    return {
+      revision,
+      ms: round(performance.now() - startMs),
+      proxies: proxies.acknowledged.map(({ identity, ms }) => ({ id: identity, ms: round(ms) })),
+      missing: proxies.missing,
+    }
+  }
+
+  /** A program that joined is known to the agents before it starts to dial them. */
+  async introduced(revision: number): Promise<void> {
+    await this.#feed.acknowledgements.wait(revision, 'agent', AGENTS_MS)
+  }
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 10) / 10
+}
