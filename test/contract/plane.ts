@@ -26,10 +26,10 @@ export function planeContract(name: string, makePlane: () => Plane): void {
     let descriptors: number
     let events: PlaneEvent[]
 
-    beforeEach(async () => {
+    beforeEach(() => {
       descriptors = openDescriptors()
       plane = makePlane()
-      wires = await Wires.open(transport)
+      wires = new Wires(transport)
       listenTarget = wires.listenTarget()
       events = []
     })

@@ -11,12 +11,24 @@ import { join } from 'node:path'
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
 import { HOP_ALPN } from '../../lib/hop/protocol.ts'
 import type { DialTarget, HopTls, Listener, ListenTarget } from '../../lib/plane/plane.ts'
-import { CertificateAuthority } from './certificates.ts'
+import { createTestCa } from './certificates.ts'
 import { until } from './until.ts'
 
 export type Transport = 'tcp' | 'unix' | 'tls'
 export const PROXY_IDENTITY = 'nearcast://proxy/mad-1'
 export const AGENT_IDENTITY = 'nearcast://agent/mad-1'
+
+let identities: { readonly proxy: HopTls; readonly agent: HopTls } | undefined
+
+function issueIdentities(): { proxy: HopTls; agent: HopTls } {
+  const directory = mkdtempSync(join(tmpdir(), 'nearcast-ca-'))
+  try {
+    const ca = createTestCa(directory)
+    return { proxy: ca.issue(PROXY_IDENTITY), agent: ca.issue(AGENT_IDENTITY) }
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
 
 /** One end of a wire. */
 export class End {
@@ -66,21 +78,15 @@ export class Wires {
   readonly #ends: End[] = []
   readonly #tcps: Socket[] = []
   #sockets = 0
-  proxyTls: HopTls | undefined
-  agentTls: HopTls | undefined
+  readonly proxyTls: HopTls | undefined
+  readonly agentTls: HopTls | undefined
 
-  private constructor(transport: Transport) {
+  constructor(transport: Transport) {
     this.transport = transport
-  }
-
-  static async open(transport: Transport): Promise<Wires> {
-    const wires = new Wires(transport)
-    if (transport === 'tls') {
-      const ca = await CertificateAuthority.create()
-      wires.proxyTls = await ca.issue(PROXY_IDENTITY)
-      wires.agentTls = await ca.issue(AGENT_IDENTITY)
-    }
-    return wires
+    if (transport !== 'tls') return
+    identities ??= issueIdentities()
+    this.proxyTls = identities.proxy
+    this.agentTls = identities.agent
   }
 
   path(): string {
