@@ -49,6 +49,8 @@ export class SessionClient {
   #counter = 0n
   #socket: Socket | null = null
   #failures = 0
+  /** Set by `reopen`: the next attempt doesn't wait. */
+  #hurried = false
   #wake: (() => void) | null = null
   readonly #waiting = new Set<() => void>()
 
@@ -108,7 +110,7 @@ export class SessionClient {
     if (this.#state === 'closed') return
     if (refused !== undefined && (this.#session === null || !Buffer.from(refused).equals(this.#session))) return
     this.#session = null
-    this.#failures = 0
+    this.#hurried = true
     this.#socket?.destroy()
     this.#wake?.()
   }
@@ -141,6 +143,10 @@ export class SessionClient {
 
   /** Doubles up to the longest, then a random part of it, so that dialers don't return in step. */
   async #pause(): Promise<void> {
+    if (this.#hurried) {
+      this.#hurried = false
+      return
+    }
     const [firstMs, longestMs] = this.#options.backoffMs
     const fullMs = Math.min(longestMs, firstMs * 2 ** Math.min(this.#failures - 1, 20))
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -148,6 +154,7 @@ export class SessionClient {
     this.#wake = resolve
     await promise
     this.#wake = null
+    this.#hurried = false
     clearTimeout(timer)
   }
 
@@ -156,6 +163,10 @@ export class SessionClient {
     const { self, node, host, tls, openTimeoutMs, pingIntervalMs } = this.#options
     const startMs = performance.now()
     const socket = await dial(dialTarget(node, host, tls), openTimeoutMs, this.#closing.signal)
+    if (this.#closing.signal.aborted) {
+      socket.destroy()
+      return
+    }
     this.#socket = socket
     this.#partial = new Map()
     const reader = agentFrames()
@@ -201,7 +212,7 @@ export class SessionClient {
     switch (frame.type) {
       case 'challenge':
         this.#session = Uint8Array.from(Buffer.from(frame.session, 'hex'))
-        this.#failures = 0
+        this.#hurried = false
         this.#setState('open')
         for (const resolve of this.#waiting) resolve()
         return
@@ -218,6 +229,8 @@ export class SessionClient {
         this.#load = frame.connections
         return
       case 'pong':
+        // Only a session that lives for a while ends the backing off: an agent that challenges and closes is not well.
+        this.#failures = 0
         return
     }
   }

@@ -9,9 +9,16 @@ export interface TestCa {
   issue(...uris: string[]): HopTls
 }
 
+function openssl(...args: string[]): void {
+  execFileSync('openssl', args, { stdio: 'pipe' })
+}
+
+function read(path: string): string {
+  return readFileSync(path, 'utf8')
+}
+
 export function createTestCa(dir: string, name = 'ca'): TestCa {
   const file = (suffix: string): string => join(dir, `${name}${suffix}`)
-  const openssl = (...args: string[]): void => void execFileSync('openssl', args, { stdio: 'pipe' })
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
   openssl('req', '-x509', ...newKey, '-keyout', file('.key'), '-out', file('.pem'), '-days', '2', '-subj', `/CN=${name}`)
   let serial = 0
@@ -21,8 +28,8 @@ export function createTestCa(dir: string, name = 'ca'): TestCa {
       serial++
       writeFileSync(leaf('.ext'), `subjectAltName=${uris.map((uri) => `URI:${uri}`).join(',')}\n`)
       openssl('req', ...newKey, '-keyout', leaf('.key'), '-out', leaf('.csr'), '-subj', '/CN=leaf')
-      openssl('x509', '-req', '-in', leaf('.csr'), '-CA', file('.pem'), '-CAkey', file('.key'), '-set_serial', String(1000 + serial), '-out', leaf('.pem'), '-days', '2', '-extfile', leaf('.ext'))
-      const read = (path: string): string => readFileSync(path, 'utf8')
+      const signer = ['-CA', file('.pem'), '-CAkey', file('.key'), '-set_serial', String(1000 + serial), '-days', '2']
+      openssl('x509', '-req', '-in', leaf('.csr'), ...signer, '-out', leaf('.pem'), '-extfile', leaf('.ext'))
       return { ca: read(file('.pem')), certificate: read(leaf('.pem')), key: read(leaf('.key')) }
     },
   }
