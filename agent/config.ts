@@ -1,0 +1,65 @@
+/**
+ * What can be set in agent.toml, with every default. nearcast.example.toml is the manual; this is its law.
+ */
+import { z } from 'zod'
+import { LOG_LEVELS } from '../lib/log.ts'
+
+/** Node ids and host names of the cluster: they end up in certificates and file names. */
+const id = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'lower case letters, digits and dashes, at most 40')
+/** Unix socket paths end at 107 bytes (sun_path). */
+const socketPath = z.string().min(1).refine((path) => Buffer.byteLength(path) <= 107, 'a Unix socket path has at most 107 bytes')
+const milliseconds = (value: number) => z.int().min(1).max(600_000).default(value)
+
+export const agentConfig = z.strictObject({
+  /** This data node's id; the identity is agent/<id>. */
+  id,
+  /** The machine it runs on: a proxy with the same `host` uses the Unix socket. */
+  host: id,
+  region: id,
+  /** Identity, the feed's cache. Made 0700. */
+  stateDir: z.string().min(1),
+  /** One directory per database; `removed/` keeps those of deleted ones until an operator deletes them. */
+  dataDir: z.string().min(1),
+  /** https://[address]:port */
+  router: z.url(),
+  joinTokenFile: z.string().min(1).optional(),
+  hop: z
+    .strictObject({
+      /** Mutual TLS. */
+      listen: z.string().default('[::]:7400'),
+      /** For proxies on this host. Without it they use TLS too. */
+      socket: socketPath.optional(),
+      /** What others dial; default: `listen` when that names an address. */
+      advertise: z.string().optional(),
+      /** Uids, beside root and our own, that may connect to `socket`. */
+      allowedUids: z.array(z.int().min(0)).max(64).default([]),
+      /** Time for a whole opening header. At least 3 s in real life: one lost packet costs more than 1 s. */
+      headerTimeoutMs: milliseconds(5000),
+      maxConnections: z.int().min(1).max(1_000_000).default(10_000),
+    })
+    .prefault({}),
+  redis: z
+    .strictObject({
+      /** redis-server or valkey-server, 7.0 or newer: a name in PATH, or a path. */
+      server: z.string().min(1).optional(),
+      /** From start to PONG before a database counts as failed in the feed's acknowledgement. It goes on starting. */
+      startTimeoutMs: milliseconds(4000),
+      /** How long a client's connection waits for an engine that is just starting. */
+      readyTimeoutMs: milliseconds(1000),
+      /** PING every so often; without an answer for as long again, the database is unavailable. */
+      healthIntervalMs: milliseconds(1000),
+      backoffMinMs: milliseconds(100),
+      backoffMaxMs: milliseconds(10_000),
+      /** SIGTERM to SIGKILL. */
+      stopTimeoutMs: milliseconds(3000),
+      /** Where the agent is root, each database runs under its own uid, from this one on. */
+      firstUid: z.int().min(1000).max(0x7fff_0000).default(2_300_000),
+      /** A delegated cgroup v2 directory; each database gets a child of it with memory and process limits. */
+      cgroup: z.string().min(1).optional(),
+    })
+    .prefault({}),
+  admin: z.strictObject({ listen: z.string().default('127.0.0.1:7401') }).prefault({}),
+  log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).prefault({}),
+})
+
+export type AgentConfig = z.infer<typeof agentConfig>

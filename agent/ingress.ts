@@ -1,0 +1,157 @@
+/**
+ * The hop's listeners: TLS for proxies elsewhere, a Unix socket for those on this host; both serve the same brain.
+ *
+ * Owns the account of what is open (per service), counts and logs refusals and ends, answers what brains ask, and cuts
+ * what the table no longer allows. Decisions are admission.ts's, moves are the plane's.
+ */
+import { chmodSync } from 'node:fs'
+import { formatIpv6 } from '../lib/address.ts'
+import type { HopConnection } from '../lib/hop/header.ts'
+import type { Logger } from '../lib/log.ts'
+import type { Listener, ListenTarget, Plane } from '../lib/plane/plane.ts'
+import { HopBrain } from './connection.ts'
+import type { ConnectionEnd, EngineAnswer, Question, RefusalReason } from './connection.ts'
+import type { AgentMetrics } from './metrics.ts'
+import type { Sessions } from './sessions.ts'
+import type { Admission } from './tenants/admission.ts'
+
+export interface IngressOptions {
+  readonly plane: Plane
+  readonly admission: Admission
+  readonly sessions: Sessions
+  readonly metrics: AgentMetrics
+  readonly log: Logger
+  readonly headerTimeoutMs: number
+  /** Connections carried at once; more are told `overloaded`. */
+  readonly maxConnections: number
+  /** Asks the tenant's engine to be ready: the path of its socket, or why not. */
+  readonly engine: (connection: HopConnection) => Promise<EngineAnswer>
+}
+
+/** Sessions, probes and refusals need room beside what is carried. */
+const EXTRA_CONNECTIONS = 1024
+const ENGINE_DIAL_TIMEOUT_MS = 1000
+const SESSION_IDLE_MS = 15_000
+const LOAD_INTERVAL_MS = 1000
+/** Refusals are an attacker's to cause: so many lines a second at most, the rest is only counted. */
+const REFUSAL_LINES_PER_SECOND = 10
+
+export class Ingress {
+  readonly #options: IngressOptions
+  readonly #listeners: Listener[] = []
+  /** Admitted connections, from their header to their end. */
+  readonly #open = new Map<number, HopConnection>()
+  readonly #perService = new Map<string, number>()
+  readonly #loadTimer: NodeJS.Timeout
+  #refusalLines = 0
+
+  constructor(options: IngressOptions) {
+    this.#options = options
+    this.#loadTimer = setInterval(() => this.#everySecond(), LOAD_INTERVAL_MS)
+    this.#loadTimer.unref()
+  }
+
+  /** @returns the listener's port (0 for a Unix socket). @throws NearcastError listen.* */
+  async listen(target: ListenTarget): Promise<number> {
+    const { plane, maxConnections } = this.#options
+    const listener = await plane.listen({
+      target,
+      maxConnections: maxConnections + EXTRA_CONNECTIONS,
+      brain: (id) => this.#brain(id),
+      answer: (id, question) => this.#answer(id, question as Question),
+    })
+    // Whoever gets in is asked for its uid; the file's mode keeps the others from even connecting.
+    if (target.kind === 'unix') chmodSync(target.path, 0o600)
+    this.#listeners.push(listener)
+    return listener.port
+  }
+
+  get openConnections(): number {
+    return this.#open.size
+  }
+
+  /** service -> open connections. */
+  get perService(): ReadonlyMap<string, number> {
+    return this.#perService
+  }
+
+  get full(): boolean {
+    return this.#open.size >= this.#options.maxConnections
+  }
+
+  /** The table has changed: cuts what it no longer allows (removed services and addresses, revoked dialers). */
+  recheck(): void {
+    const { admission, plane, log, metrics } = this.#options
+    for (const [id, connection] of this.#open) {
+      const refusal = admission.allows(connection)
+      if (refusal === null) continue
+      metrics.cut.inc({ reason: refusal.reason })
+      log.info({ connection: id, service: connection.service, dialer: connection.dialer, reason: refusal.reason }, 'connection cut')
+      plane.cut(id)
+    }
+  }
+
+  /** Stops accepting. Idempotent. What is open is the plane's to end. */
+  async close(): Promise<void> {
+    clearInterval(this.#loadTimer)
+    await Promise.all(this.#listeners.map((listener) => listener.close()))
+  }
+
+  #brain(id: number): HopBrain {
+    return new HopBrain({
+      gate: this.#options.admission,
+      headerTimeoutMs: this.#options.headerTimeoutMs,
+      engineDialTimeoutMs: ENGINE_DIAL_TIMEOUT_MS,
+      sessionIdleMs: SESSION_IDLE_MS,
+      ended: (end) => this.#ended(id, end),
+    })
+  }
+
+  async #answer(id: number, question: Question): Promise<EngineAnswer | Uint8Array | null> {
+    const { sessions, engine, metrics } = this.#options
+    if (question.type === 'session') return sessions.open(id, question.dialer)
+    if (question.type === 'push') return sessions.next(id)
+    const { connection } = question
+    this.#open.set(id, connection)
+    this.#perService.set(connection.service, (this.#perService.get(connection.service) ?? 0) + 1)
+    metrics.connections.inc({ service: connection.service, purpose: connection.purpose })
+    return engine(connection)
+  }
+
+  #ended(id: number, end: ConnectionEnd): void {
+    this.#options.sessions.closed(id)
+    const connection = this.#open.get(id)
+    if (this.#open.delete(id) && connection !== undefined) {
+      const left = (this.#perService.get(connection.service) ?? 1) - 1
+      if (left > 0) this.#perService.set(connection.service, left)
+      else this.#perService.delete(connection.service)
+    }
+    if (end.refusal !== null) this.#refused(id, end, end.refusal)
+    else if (end.carried && connection !== undefined) this.#carried(id, connection, end)
+  }
+
+  #carried(id: number, connection: HopConnection, { result }: ConnectionEnd): void {
+    this.#options.log.info({ connection: id, ...describe(connection), ...result, durationMs: Math.round(result.durationMs) }, 'connection ended')
+  }
+
+  #refused(id: number, { opening, detail }: ConnectionEnd, reason: RefusalReason): void {
+    const { metrics, log } = this.#options
+    metrics.refused.inc({ reason })
+    if (this.#refusalLines++ >= REFUSAL_LINES_PER_SECOND) return
+    const who = opening === null ? {} : opening.kind === 'connection' ? describe(opening.connection) : { dialer: opening.dialer, agent: opening.agent }
+    log.warn({ connection: id, reason, ...(detail !== null && { detail }), ...who }, 'connection refused')
+  }
+
+  #everySecond(): void {
+    const { log, sessions } = this.#options
+    sessions.publishLoad(this.#open.size)
+    const silent = this.#refusalLines - REFUSAL_LINES_PER_SECOND
+    if (silent > 0) log.warn({ refused: silent }, 'more connections refused in the last second')
+    this.#refusalLines = 0
+  }
+}
+
+function describe({ dialer, agent, service, purpose, generation, source, destination }: HopConnection): Record<string, unknown> {
+  const client = purpose === 'replication' ? {} : { source: formatIpv6(source.ip), sourcePort: source.port, destination: formatIpv6(destination.ip), generation }
+  return { dialer, agent, service, purpose, ...client }
+}

@@ -1,0 +1,260 @@
+/**
+ * The agent: the sidecar of a data node. It trusts only our proxies, turns the address in the header into a database,
+ * and runs stock Redis for each. The only place that constructs across rooms.
+ *
+ *   node agent/main.ts --config agent.toml
+ */
+import { chmodSync, mkdirSync, readFileSync } from 'node:fs'
+import { join as joinPath } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { startAdmin } from '../lib/admin.ts'
+import { loadConfig } from '../lib/config.ts'
+import { NearcastError, asNearcastError } from '../lib/errors.ts'
+import type { AppliedChange, FailedService } from '../lib/feed/reader.ts'
+import { FeedReader, FeedTable } from '../lib/feed/reader.ts'
+import { HopSessions } from '../lib/hop/sessions.ts'
+import { join, loadIdentity } from '../lib/identity.ts'
+import type { Identity } from '../lib/identity.ts'
+import { Lifecycle, stopOnSignals } from '../lib/lifecycle.ts'
+import { parseListen } from '../lib/listen.ts'
+import { createLogger } from '../lib/log.ts'
+import type { Logger } from '../lib/log.ts'
+import { choosePlane } from '../lib/plane/choose.ts'
+import type { HopTls } from '../lib/plane/plane.ts'
+import { agentConfig } from './config.ts'
+import type { AgentConfig } from './config.ts'
+import { Ingress } from './ingress.ts'
+import { AgentMetrics } from './metrics.ts'
+import { openBridge } from './redis/engine/bridge-listener.ts'
+import { EngineDirectories } from './redis/engine/directory.ts'
+import { Supervisor } from './redis/engine/supervisor.ts'
+import { probeWalls } from './redis/engine/walls.ts'
+import type { Walls } from './redis/engine/walls.ts'
+import { PrimaryLinks } from './redis/primary-links.ts'
+import { Sessions } from './sessions.ts'
+import { status } from './status.ts'
+import { Admission } from './tenants/admission.ts'
+import { Tenants } from './tenants/tenants.ts'
+
+const PROGRAM = 'agent 0.1.0'
+const JOIN_RETRY_MS = 1000
+/** Monotonic milliseconds. */
+const nowMs = (): number => performance.now()
+
+export interface Agent {
+  readonly ingress: Ingress
+  readonly tenants: Tenants
+  readonly metrics: AgentMetrics
+  /** What the feed's reader calls. `table` is in force from now on. */
+  apply(table: FeedTable, changes: readonly AppliedChange[] | 'snapshot'): Promise<FailedService[]>
+}
+
+export interface AgentParts {
+  readonly config: AgentConfig
+  /** Of agent/<id>: serves the hop with it, and dials primaries. */
+  readonly tls: HopTls
+  readonly log: Logger
+  readonly lifecycle: Lifecycle
+  /** To the router; sessions are told anyway. */
+  readonly publish: (unavailable: Record<string, string>) => void
+  readonly revision: () => number
+}
+
+/** Everything between the feed and the engines. Nothing listens yet. */
+export function buildAgent({ config, tls, log, lifecycle, publish, revision }: AgentParts): Agent {
+  let current = new FeedTable()
+  const table = (): FeedTable => current
+  const { readyTimeoutMs, startTimeoutMs } = config.redis
+  const metrics = new AgentMetrics()
+  const walls = wallsOf(config, log)
+  const usable = walls instanceof NearcastError ? null : walls
+
+  const { plane, reason } = choosePlane('auto', { onDefect: (id, error) => log.error({ connection: id, error }, 'defect in a connection') })
+  log.info({ plane: plane.name, reason }, 'plane')
+  lifecycle.started('plane', () => plane.destroy())
+
+  const hopSessions = new HopSessions()
+  const sessions = new Sessions(hopSessions, nowMs)
+  const links = new PrimaryLinks({ self: `agent/${config.id}`, host: config.host, tls, log, table, sessionTimeoutMs: readyTimeoutMs })
+  const directories = new EngineDirectories(config.dataDir, usable?.uid === true ? config.redis.firstUid : null)
+  const supervisor = (specification: Supervisor['specification'], within: Walls): Supervisor => {
+    const made = new Supervisor(specification, {
+      walls: within,
+      directories,
+      times: config.redis,
+      log,
+      openBridge: (service, namespace) => {
+        // Asked anew for each connection: the feed may have moved the primary.
+        const dial = (): ReturnType<PrimaryLinks['dial']> => links.dial(made.specification.primary ?? '', service)
+        const unknownSession = (session: Uint8Array): void => links.unknownSession(made.specification.primary ?? '', session)
+        return openBridge({ plane, namespace, dial, unknownSession })
+      },
+      changed: () => tenants.changed(),
+      restarted: (service) => metrics.restarts.inc({ service }),
+    })
+    return made
+  }
+  const tenants = new Tenants({
+    node: config.id,
+    table,
+    directories,
+    engine: walls instanceof NearcastError ? walls : (specification) => supervisor(specification, walls),
+    log,
+    startTimeoutMs,
+    publish: (unavailable) => {
+      sessions.publishAvailability(unavailable)
+      publish({ ...unavailable })
+    },
+    removed: (service) => metrics.forget(service),
+  })
+  lifecycle.started('engines', () => tenants.stop())
+  lifecycle.started('links to primaries', () => links.close())
+
+  const uids = new Set([0, process.getuid?.() ?? 0, ...config.hop.allowedUids])
+  const admission = new Admission({ agent: config.id, table, sessions: hopSessions, uids, nowMs, full: () => ingress.full })
+  const { headerTimeoutMs, maxConnections } = config.hop
+  const engine: ConstructorParameters<typeof Ingress>[0]['engine'] = (connection) => tenants.engine(connection, readyTimeoutMs)
+  const ingress = new Ingress({ plane, admission, sessions, metrics, log, headerTimeoutMs, maxConnections, engine })
+  lifecycle.started('hop', () => ingress.close())
+  const observed = { perService: () => ingress.perService, supervisors: () => tenants.supervisors, sessions: () => sessions.size, revision }
+  metrics.observe(observed, usable)
+
+  return {
+    ingress,
+    tenants,
+    metrics,
+    async apply(next, changes) {
+      current = next
+      sessions.retain((dialer) => next.dialers.has(dialer))
+      const services = changes === 'snapshot' ? null : new Set(changes.filter((change) => change.table === 'services').map(({ key }) => key))
+      const applied = tenants.apply(services)
+      links.sync(tenants.primaries)
+      ingress.recheck()
+      return await applied
+    },
+  }
+}
+
+/** Told once, in words: an operator should see which walls stand. */
+function wallsOf({ redis }: AgentConfig, log: Logger): Walls | NearcastError {
+  try {
+    const walls = probeWalls(redis)
+    const { server, version, network, uid, capabilities, cgroup, missing } = walls
+    log.info({ server, version, network, uid, capabilities, cgroup: cgroup !== null, missing }, 'walls around engines')
+    return walls
+  } catch (error) {
+    const failure = asNearcastError(error)
+    log.error({ code: failure.code }, failure.message)
+    return failure
+  }
+}
+
+export interface RunningAgent {
+  readonly hopPort: number
+  readonly adminPort: number
+}
+
+/** Resolves once a table is in force and the hop is served. @throws NearcastError what keeps it from starting */
+export async function startAgent(config: AgentConfig, log: Logger, lifecycle: Lifecycle): Promise<RunningAgent> {
+  mkdirSync(config.stateDir, { recursive: true, mode: 0o700 })
+  chmodSync(config.stateDir, 0o700)
+  const identity = await obtainIdentity(config, log, lifecycle)
+  const tls = { ca: identity.ca, certificate: identity.certificate, key: identity.key }
+  const publish = (unavailable: Record<string, string>): void => reader.sendAvailability(unavailable)
+  const agent = buildAgent({ config, tls, log, lifecycle, publish, revision: () => reader.revision })
+
+  const served = Promise.withResolvers<number>()
+  let listening = false
+  const reader = new FeedReader({
+    url: config.router,
+    identity,
+    cacheFile: joinPath(config.stateDir, 'feed.json'),
+    program: PROGRAM,
+    log,
+    apply: (table, changes) => {
+      const applied = agent.apply(table, changes)
+      // Not before the first table: dialers would be turned away as unknown.
+      if (!listening) listen(agent.ingress, config, tls).then(served.resolve, served.reject)
+      listening = true
+      return applied
+    },
+    ask: (name) =>
+      name === 'status'
+        ? Promise.resolve(status(config, agent, reader))
+        : Promise.reject(new NearcastError('feed.ask-failed', `An agent of this version can't answer "${name}".`)),
+  })
+  const ready = (): string[] => [
+    ...(listening ? [] :  ['no table from the router yet']),
+    ...(lifecycle.state === 'draining' ? ['stopping'] : []),
+  ]
+  const admin = await startAdmin({ listen: config.admin.listen, metrics: agent.metrics.metrics, ready })
+  lifecycle.started('admin', () => admin.close())
+  lifecycle.started('feed reader', () => reader.stop())
+  const [hopPort] = await Promise.all([served.promise, reader.start()])
+  return { hopPort, adminPort: admin.port }
+}
+
+async function listen(ingress: Ingress, { hop }: AgentConfig, tls: HopTls): Promise<number> {
+  const place = parseListen(hop.listen)
+  const port = await ingress.listen(place.kind === 'unix' ? place : { ...place, tls })
+  if (hop.socket !== undefined) await ingress.listen({ kind: 'unix', path: hop.socket })
+  return port
+}
+
+/** The one on disk, else a new one for the token; waits for a router that isn't there yet. */
+async function obtainIdentity(config: AgentConfig, log: Logger, lifecycle: Lifecycle): Promise<Identity> {
+  const { id, stateDir, router, joinTokenFile, hop } = config
+  const known = loadIdentity(stateDir)
+  if (known) {
+    if (known.identity === `agent/${id}`) return known
+    throw new NearcastError('identity.mismatch', `${stateDir} holds the identity of ${known.identity}; this is agent/${id}.`)
+  }
+  const token = process.env['NEARCAST_JOIN_TOKEN'] ?? (joinTokenFile === undefined ? undefined : readToken(joinTokenFile))
+  if (token === undefined) {
+    throw new NearcastError('join.token-missing', 'This agent has no identity yet: give it a join token in joinTokenFile or NEARCAST_JOIN_TOKEN.')
+  }
+  const endpoint = hop.advertise ?? hop.listen
+  const place = parseListen(endpoint)
+  if (place.kind !== 'tcp' || place.port === 0 || place.host === '::' || place.host === '0.0.0.0') {
+    throw new NearcastError('config.invalid', 'hop.advertise: name the address and port at which proxies reach this agent.')
+  }
+  for (;;) {
+    try {
+      return await join({ routerUrl: router, token, stateDir, kind: 'agent', id, endpoint, ...(hop.socket !== undefined && { socket: hop.socket }) })
+    } catch (error) {
+      const failure = asNearcastError(error)
+      if (!failure.retryable || lifecycle.state !== 'starting') throw failure
+      log.warn({ code: failure.code }, failure.message)
+      await delay(JOIN_RETRY_MS)
+    }
+  }
+}
+
+function readToken(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch (cause) {
+    throw new NearcastError('join.token-missing', `Can't read the join token in ${file}; make a new one with the API.`, { cause })
+  }
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { config: { type: 'string' } } })
+  const config = loadConfig(agentConfig, { program: 'AGENT', file: values.config })
+  const log = createLogger('agent', config.log.level)
+  const lifecycle = new Lifecycle()
+  stopOnSignals(lifecycle, (failed) => log.error({ failed }, 'stopped late'))
+  const ports = await startAgent(config, log, lifecycle)
+  if (lifecycle.state !== 'starting') return
+  lifecycle.ready()
+  log.info({ id: config.id, region: config.region, ...ports }, 'ready')
+}
+
+if (import.meta.main) {
+  main().catch((error: unknown) => {
+    const { code, message } = asNearcastError(error)
+    process.stderr.write(`${code}: ${message}\n`)
+    process.exit(1)
+  })
+}

@@ -1,0 +1,66 @@
+/**
+ * What the agent counts. One place that knows all names; values that are cheaper read on demand are collected then.
+ */
+import type { Counter } from '../lib/metrics.ts'
+import { Metrics } from '../lib/metrics.ts'
+import type { RefusalReason } from './connection.ts'
+import type { Walls } from './redis/engine/walls.ts'
+import type { Supervisor } from './redis/engine/supervisor.ts'
+
+export interface AgentSources {
+  readonly perService: () => ReadonlyMap<string, number>
+  readonly supervisors: () => ReadonlyMap<string, Supervisor>
+  readonly sessions: () => number
+  readonly revision: () => number
+}
+
+export class AgentMetrics {
+  readonly metrics = new Metrics('agent')
+  readonly connections: Counter<'service' | 'purpose'>
+  readonly refused: Counter<'reason'>
+  readonly cut: Counter<'reason'>
+  readonly restarts: Counter<'service'>
+
+  constructor() {
+    this.connections = this.metrics.counter('connections_total', 'Connections admitted.', ['service', 'purpose'])
+    this.refused = this.metrics.counter<'reason'>('refused_total', 'Connections refused, by reason.', ['reason'])
+    this.cut = this.metrics.counter('cut_total', 'Live connections cut because the feed no longer allows them.', ['reason'])
+    this.restarts = this.metrics.counter('engine_restarts_total', 'Ends of an engine that were not asked for.', ['service'])
+    // A reason that has happened once must not look as if it began with 1.
+    for (const reason of ['bad-signature', 'replayed', 'malformed'] satisfies RefusalReason[]) this.refused.inc({ reason }, 0)
+  }
+
+  /** Once everything exists that is read on demand. */
+  observe(sources: AgentSources, walls: Walls | null): void {
+    const { metrics } = this
+    metrics.gauge('connections_open', 'Connections open now.', ['service'], (gauge) => {
+      gauge.reset()
+      for (const [service, count] of sources.perService()) gauge.set({ service }, count)
+    })
+    const perEngine = (name: string, help: string, value: (supervisor: Supervisor) => boolean | null): void => {
+      metrics.gauge(name, help, ['service'], (gauge) => {
+        gauge.reset()
+        for (const [service, supervisor] of sources.supervisors()) {
+          const now = value(supervisor)
+          if (now !== null) gauge.set({ service }, now ? 1 : 0)
+        }
+      })
+    }
+    perEngine('engine_up', 'The engine answers PING.', ({ answers }) => answers)
+    perEngine('service_available', 'Clients are sent to this database here.', ({ reason }) => reason === null)
+    perEngine('replication_link_up', 'The replica follows its primary.', ({ linked }) => linked)
+    perEngine('engine_writes_refused', 'Redis refuses writes because its append-only file cannot be written.', ({ writesRefused }) => writesRefused)
+    metrics.gauge('sessions_open', 'Sessions of dialers.', [], (gauge) => gauge.set(sources.sessions()))
+    metrics.gauge('feed_revision', 'Revision of the feed in force.', [], (gauge) => gauge.set(sources.revision()))
+    const wall = metrics.gauge('engine_wall', 'Walls around engines that are in force.', ['wall'])
+    if (walls === null) return
+    for (const name of ['network', 'uid', 'capabilities'] as const) wall.set({ wall: name }, walls[name] ? 1 : 0)
+    wall.set({ wall: 'cgroup' }, walls.cgroup === null ? 0 : 1)
+  }
+
+  /** A removed service leaves no series behind. */
+  forget(service: string): void {
+    this.restarts.remove({ service })
+    for (const purpose of ['client', 'replication']) this.connections.remove({ service, purpose })
+  }
+}

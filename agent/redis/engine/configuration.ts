@@ -1,0 +1,94 @@
+/**
+ * The configuration of one engine (redis.conf of Redis 7.0, as Valkey reads it too), and the commands that bring a
+ * running engine to a changed specification.
+ *
+ * The engine reads it from its standard input: no secret lies on disk, the engine's uid needs no way to a file, and INFO
+ * shows no path of ours. Durability: the append-only file is the only truth (`save ""`), sanitised payloads for RESTORE.
+ */
+import { agentRules, AGENT_USER, replicationRules, REPLICATION_USER, tenantRules } from './acl.ts'
+import type { EngineSpecification } from './specification.ts'
+
+/** Relative to the engine's working directory, which is its data directory. */
+export const SOCKET_NAME = 'redis.sock'
+/** What a database needs beside the tenant's own data. */
+const MEMORY_MARGIN_BYTES = 1 << 20
+const REPLICA_BUFFER_FACTOR = 2
+
+export interface EngineSettings {
+  readonly specification: EngineSpecification
+  readonly agentPassword: string
+  /** Where a replica finds its primary: the bridge. */
+  readonly primaryPort: number
+}
+
+export function engineConfiguration({ specification, agentPassword, primaryPort }: EngineSettings): string {
+  const { service, primary, replicationSecret, appendFsync } = specification
+  const lines = [
+    'port 0',
+    `unixsocket ${SOCKET_NAME}`,
+    'unixsocketperm 700',
+    'daemonize no',
+    'dir ./',
+    'logfile ""',
+    'save ""',
+    'appendonly yes',
+    `appendfsync ${appendFsync}`,
+    'sanitize-dump-payload yes',
+    `maxmemory ${memoryBytes(specification)}`,
+    'maxmemory-policy noeviction',
+    `repl-backlog-size ${backlogBytes(specification)}`,
+    // A replica's sync starts at once instead of waiting 5 s for others to share it.
+    'repl-diskless-sync-delay 0',
+    // A dead link is seen within 20 s by both ends; the hop carries no keep-alive of its own.
+    'repl-ping-replica-period 5',
+    'repl-timeout 20',
+    'replica-read-only yes',
+    'replica-serve-stale-data yes',
+    `masteruser ${REPLICATION_USER}`,
+    `masterauth ${quote(replicationSecret)}`,
+    'shutdown-timeout 2',
+    'enable-debug-command no',
+    'enable-module-command no',
+    'enable-protected-configs no',
+    `proc-title-template "{title} nearcast ${service}"`,
+    `user default ${tenantRules(specification.passwordSha256).join(' ')}`,
+    `user ${REPLICATION_USER} ${replicationRules(replicationSecret).join(' ')}`,
+    `user ${AGENT_USER} ${agentRules(agentPassword).join(' ')}`,
+    ...(primary === null ? [] : [`replicaof 127.0.0.1 ${primaryPort}`]),
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+/** Commands of the agent's user. Repeating them changes nothing. */
+export function liveChanges({ specification, primaryPort }: EngineSettings): string[][] {
+  const { replicationSecret, appendFsync, primary } = specification
+  return [
+    ['ACL', 'SETUSER', 'default', ...tenantRules(specification.passwordSha256)],
+    ['ACL', 'SETUSER', REPLICATION_USER, ...replicationRules(replicationSecret)],
+    [
+      'CONFIG', 'SET', 'maxmemory', String(memoryBytes(specification)), 'repl-backlog-size', String(backlogBytes(specification)),
+      'appendfsync', appendFsync, 'masterauth', replicationSecret,
+    ],
+    primary === null ? ['REPLICAOF', 'NO', 'ONE'] : ['REPLICAOF', '127.0.0.1', String(primaryPort)],
+  ]
+}
+
+function memoryBytes({ maxMemoryBytes }: EngineSpecification): number {
+  return maxMemoryBytes + MEMORY_MARGIN_BYTES
+}
+
+/** 8 to 64 MiB by plan: what a replica may miss and still not need a whole copy. */
+function backlogBytes({ maxMemoryBytes }: EngineSpecification): number {
+  return Math.min(64 << 20, Math.max(8 << 20, Math.floor(maxMemoryBytes / 16)))
+}
+
+/** What a memory limit of the kernel must leave room for: buffers and the copy-on-write pages of a rewrite. */
+export function processMemoryBytes({ maxMemoryBytes }: EngineSpecification): number {
+  return maxMemoryBytes * REPLICA_BUFFER_FACTOR + (64 << 20)
+}
+
+/** The feed allows any text as a secret: only bytes that can't end the line or the quotes stay as they are. */
+function quote(text: string): string {
+  const escaped = [...Buffer.from(text)].map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`)
+  return `"${escaped.join('')}"`
+}

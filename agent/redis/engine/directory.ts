@@ -1,0 +1,104 @@
+/**
+ * The directories of engines.
+ *
+ *   <dataDir>/<service>/         the agent's, 0700: `lock`
+ *   <dataDir>/<service>/data/    the engine's, 0700, its own uid: append-only file, socket; the engine's working directory
+ *   <dataDir>/removed/           what was deleted through the API, renamed; only operators delete data
+ *
+ * The agent, which may be root, writes nothing inside `data/`: a tenant that breaks out of Redis could lay links there.
+ * The uid of a service is the owner of its `data/`; a new one is above all that are in use, removed ones included.
+ */
+import { chownSync, existsSync, lchownSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync } from 'node:fs'
+import { join } from 'node:path'
+import { NearcastError } from '../../../lib/errors.ts'
+import { SOCKET_NAME } from './configuration.ts'
+
+const REMOVED = 'removed'
+const MAX_SOCKET_PATH_BYTES = 107
+
+export interface EngineDirectory {
+  readonly lockFile: string
+  readonly data: string
+  readonly socket: string
+  /** null: the agent's own. */
+  readonly uid: number | null
+}
+
+export class EngineDirectories {
+  readonly #dataDir: string
+  /** null: engines run under the agent's uid. */
+  readonly #firstUid: number | null
+
+  constructor(dataDir: string, firstUid: number | null) {
+    this.#dataDir = dataDir
+    this.#firstUid = firstUid
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+  }
+
+  /** Makes what is missing. @throws NearcastError redis.path-too-long, and what the file system says */
+  prepare(service: string): EngineDirectory {
+    const home = join(this.#dataDir, service)
+    const data = join(home, 'data')
+    const socket = join(data, SOCKET_NAME)
+    if (Buffer.byteLength(socket) > MAX_SOCKET_PATH_BYTES) {
+      throw new NearcastError('redis.path-too-long', `${socket} has more than ${MAX_SOCKET_PATH_BYTES} bytes; choose a shorter dataDir.`)
+    }
+    mkdirSync(data, { recursive: true, mode: 0o700 })
+    return { lockFile: join(home, 'lock'), data, socket, uid: this.#own(data) }
+  }
+
+  /** Services that have a directory here. */
+  services(): string[] {
+    return readdirSync(this.#dataDir, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && entry.name !== REMOVED && existsSync(join(this.#dataDir, entry.name, 'data')))
+      .map(({ name }) => name)
+  }
+
+  /** @returns where its data is now. */
+  retire(service: string, now: Date): string {
+    const removed = join(this.#dataDir, REMOVED)
+    mkdirSync(removed, { recursive: true, mode: 0o700 })
+    const place = join(removed, `${service}-${now.toISOString().replaceAll(/[:.]/g, '')}`)
+    renameSync(join(this.#dataDir, service), place)
+    return place
+  }
+
+  #own(data: string): number | null {
+    const first = this.#firstUid
+    if (first === null) return null
+    const owner = lstatSync(data).uid
+    if (owner >= first) return owner
+    const uid = Math.max(first - 1, ...this.#uids()) + 1
+    // So far the agent's own, so nobody else has laid anything in here.
+    for (const entry of readdirSync(data, { recursive: true, encoding: 'utf8' })) lchownSync(join(data, entry), uid, uid)
+    chownSync(data, uid, uid)
+    return uid
+  }
+
+  #uids(): number[] {
+    const removed = join(this.#dataDir, REMOVED)
+    const homes = this.services().map((name) => join(this.#dataDir, name))
+    if (existsSync(removed)) homes.push(...readdirSync(removed).map((name) => join(removed, name)))
+    return homes.map((home) => lstatSync(join(home, 'data'), { throwIfNoEntry: false })?.uid ?? 0)
+  }
+}
+
+/**
+ * The pid of an engine that an agent left behind when it was killed between fork and pdeathsig: it holds the lock and
+ * has no agent as parent any more. null when the holder is somebody's living child: then it isn't ours to end.
+ */
+export function orphanedHolder({ lockFile, data }: EngineDirectory): number | null {
+  try {
+    const { ino } = lstatSync(lockFile)
+    const holder = readFileSync('/proc/locks', 'utf8')
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .find((words) => words[1] === 'FLOCK' && words[5]?.endsWith(`:${ino}`) === true)
+    const pid = Number(holder?.[4] ?? 0)
+    if (pid <= 1) return null
+    const orphan = /^PPid:\t1$/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+    return orphan && readlinkSync(`/proc/${pid}/cwd`) === data ? pid : null
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * What one engine has to be, taken from the feed's row: everything that its configuration depends on.
+ */
+import { NearcastError } from '../../../lib/errors.ts'
+import type { ServiceRow } from '../../../lib/feed/messages.ts'
+
+export interface EngineSpecification {
+  readonly service: string
+  /** Node id of the primary to copy from; null: this engine is the primary. */
+  readonly primary: string | null
+  /** Hex. */
+  readonly passwordSha256: string
+  /** A secret. */
+  readonly replicationSecret: string
+  readonly maxMemoryBytes: number
+  readonly appendFsync: 'always' | 'everysec'
+}
+
+/** Ids become directory names. */
+const SERVICE_ID = /^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$/
+
+/** `node`: this data node. @throws NearcastError service.unsupported */
+export function engineSpecification(row: ServiceRow, node: string): EngineSpecification {
+  const role = row.placements.find((placement) => placement.node === node)?.role
+  const primary = row.placements.find((placement) => placement.role === 'primary')?.node
+  if (row.kind !== 'redis' || row.redis === undefined || !SERVICE_ID.test(row.id)) throw unsupported(row.id, 'it is no database')
+  if (role !== 'primary' && role !== 'replica') throw unsupported(row.id, 'it has no role here')
+  if (primary === undefined) throw unsupported(row.id, 'it has no primary')
+  return { service: row.id, primary: role === 'primary' ? null : primary, ...row.redis }
+}
+
+export function sameSpecification(left: EngineSpecification, right: EngineSpecification): boolean {
+  return (
+    left.primary === right.primary &&
+    left.passwordSha256 === right.passwordSha256 &&
+    left.replicationSecret === right.replicationSecret &&
+    left.maxMemoryBytes === right.maxMemoryBytes &&
+    left.appendFsync === right.appendFsync
+  )
+}
+
+function unsupported(service: string, why: string): NearcastError {
+  return new NearcastError('service.unsupported', `This agent can't serve ${service}: ${why}. Place it on a node that can.`)
+}

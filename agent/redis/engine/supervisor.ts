@@ -1,0 +1,314 @@
+/**
+ * The life of one database's engine: started, watched, started again, stopped.
+ *
+ *   starting -> up        answers PONG (a replica: and has finished its first copy)
+ *   up -> down -> up      crashed or silent: unavailable at once, started again after 100 ms .. 10 s, doubling
+ *   any -> stopped        for good
+ *
+ * Each supervisor minds its own engine: one that crash-loops costs its neighbours nothing. What it publishes is a reason
+ * code, or null while clients may be sent here. A replica that once had its data stays available without its primary
+ * (stale reads are allowed), and so does a database that can't write for a full disk (reads go on, Redis refuses writes).
+ */
+import { randomBytes } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import { asNearcastError } from '../../../lib/errors.ts'
+import type { ErrorCode } from '../../../lib/errors.ts'
+import type { Logger } from '../../../lib/log.ts'
+import { engineConfiguration, liveChanges, processMemoryBytes } from './configuration.ts'
+import type { EngineDirectories, EngineDirectory } from './directory.ts'
+import { orphanedHolder } from './directory.ts'
+import { EngineHealth } from './health.ts'
+import type { Health } from './health.ts'
+import { EngineProcess } from './process.ts'
+import type { EngineExit } from './process.ts'
+import type { EngineSpecification } from './specification.ts'
+import { sameSpecification } from './specification.ts'
+import type { Walls } from './walls.ts'
+
+export interface SupervisorTimes {
+  readonly healthIntervalMs: number
+  readonly backoffMinMs: number
+  readonly backoffMaxMs: number
+  readonly stopTimeoutMs: number
+}
+
+/** A replica's way to its primary. `port` is where the engine finds it at 127.0.0.1. */
+export interface OpenBridge {
+  readonly port: number
+  close(): Promise<void>
+}
+
+export interface SupervisorOptions {
+  readonly walls: Walls
+  readonly directories: EngineDirectories
+  readonly times: SupervisorTimes
+  readonly log: Logger
+  /** `namespace` null: the engine shares the agent's. */
+  readonly openBridge: (service: string, namespace: string | null) => Promise<OpenBridge>
+  /** `reason` or `answers` has changed. */
+  readonly changed: () => void
+  readonly restarted: (service: string) => void
+}
+
+const FIRST_POLL_MS = 4
+const LAST_POLL_MS = 64
+/** A primary's append-only file is looked at every so many checks. */
+const PERSISTENCE_EVERY = 5
+const NO_PORT = 0
+
+export class Supervisor {
+  readonly #options: SupervisorOptions
+  readonly #stopping = new AbortController()
+  readonly #waiting = new Set<() => void>()
+  #specification: EngineSpecification
+  #reason: ErrorCode | null = 'redis.starting'
+  #answers = false
+  #writesRefused = false
+  #linked: boolean | null = null
+  /** Runs that ended since the last long healthy one. */
+  #failures = 0
+  #socket: string | null = null
+  #process: EngineProcess | null = null
+  #bridge: OpenBridge | null = null
+  #health: EngineHealth | null = null
+  #password = ''
+  /** The present run is being ended on purpose. */
+  #restarting = false
+  #wake: (() => void) | null = null
+  #changing: Promise<void> = Promise.resolve()
+  #running: Promise<void> | null = null
+
+  constructor(specification: EngineSpecification, options: SupervisorOptions) {
+    this.#specification = specification
+    this.#options = options
+  }
+
+  /** Why clients aren't sent here; null: they are. */
+  get reason(): ErrorCode | null {
+    return this.#reason
+  }
+
+  /** The process answers PONG, whatever its data: replicas and this agent may talk to it. */
+  get answers(): boolean {
+    return this.#answers
+  }
+
+  get specification(): EngineSpecification {
+    return this.#specification
+  }
+
+  /** Redis refuses writes because its file can't be written. */
+  get writesRefused(): boolean {
+    return this.#writesRefused
+  }
+
+  /** A replica's link to its primary; null for primaries. */
+  get linked(): boolean | null {
+    return this.#specification.primary === null ? null : this.#linked === true
+  }
+
+  get pid(): number | null {
+    return this.#process === null || this.#process.over ? null : this.#process.pid
+  }
+
+  start(): void {
+    this.#running ??= this.#run()
+  }
+
+  /** Brings the running engine to another specification; restarts it when it won't take it. */
+  change(specification: EngineSpecification): void {
+    if (sameSpecification(this.#specification, specification)) return
+    const before = this.#specification
+    this.#specification = specification
+    this.#changing = this.#changing.then(() => this.#applyChange(before)).catch(() => this.#process?.kill())
+  }
+
+  /** The path of its socket once clients (or, with `answering`, anybody) may use it; null when that isn't soon. */
+  async ready(timeoutMs: number, need: 'available' | 'answering' = 'available'): Promise<string | null> {
+    const fine = (): boolean => (need === 'available' ? this.#reason === null : this.#answers)
+    const deadlineMs = performance.now() + timeoutMs
+    while (!fine() && this.#failures <= 1 && !this.#stopping.signal.aborted) {
+      const leftMs = deadlineMs - performance.now()
+      if (leftMs <= 0) break
+      await this.#nextChange(leftMs)
+    }
+    return fine() ? this.#socket : null
+  }
+
+  /** Waits until the engine answers or its first run has failed. */
+  async settled(timeoutMs: number): Promise<void> {
+    const deadlineMs = performance.now() + timeoutMs
+    while (!this.#answers && this.#failures === 0 && performance.now() < deadlineMs) await this.#nextChange(deadlineMs - performance.now())
+  }
+
+  /** Idempotent. Resolves when the process is gone. */
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    this.#set('redis.stopped', false)
+    this.#wake?.()
+    await this.#process?.stop(this.#options.times.stopTimeoutMs)
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    const { times, log, restarted } = this.#options
+    const { service } = this.#specification
+    while (!this.#stopping.signal.aborted) {
+      const startedMs = performance.now()
+      const exit = await this.#runOnce()
+      if (this.#stopping.signal.aborted) return
+      if (this.#restarting) {
+        this.#restarting = false
+        this.#set('redis.starting', false)
+        continue
+      }
+      this.#failures = performance.now() - startedMs > times.backoffMaxMs ? 1 : this.#failures + 1
+      this.#set(exit.reason, false)
+      const pauseMs = Math.min(times.backoffMaxMs, times.backoffMinMs * 2 ** Math.min(this.#failures - 1, 20))
+      log.error({ service, code: exit.reason, failures: this.#failures, pauseMs }, `the engine ended: ${exit.detail}`)
+      restarted(service)
+      await delay(pauseMs, undefined, { signal: this.#stopping.signal }).catch(() => {})
+    }
+  }
+
+  /** One process, from its directory to its end. */
+  async #runOnce(): Promise<EngineExit> {
+    const { walls, directories, times } = this.#options
+    try {
+      const directory = directories.prepare(this.#specification.service)
+      evictOrphan(directory)
+      const engine = new EngineProcess(walls, directory)
+      this.#process = engine
+      try {
+        await this.#configure(engine)
+        this.#socket = directory.socket
+        await this.#watch(engine, new EngineHealth(directory.socket, this.#password, times.healthIntervalMs))
+      } finally {
+        await engine.stop(times.stopTimeoutMs)
+        await this.#closeBridge()
+      }
+      return await engine.exited
+    } catch (error) {
+      const { code, message } = asNearcastError(error)
+      const full = error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
+      return { reason: full ? 'redis.disk-full' : code === 'internal' ? 'redis.crashed' : code, detail: message }
+    }
+  }
+
+  async #configure(engine: EngineProcess): Promise<void> {
+    const { walls } = this.#options
+    const specification = this.#specification
+    const namespace = walls.network ? await engine.ownNamespace() : null
+    if (walls.cgroup !== null) engine.limit(walls.cgroup, specification.service, processMemoryBytes(specification))
+    if (specification.primary !== null) this.#bridge = await this.#options.openBridge(specification.service, namespace)
+    this.#password = randomBytes(32).toString('hex')
+    engine.configure(engineConfiguration(this.#settings(specification)))
+  }
+
+  #settings(specification: EngineSpecification): { specification: EngineSpecification; agentPassword: string; primaryPort: number } {
+    return { specification, agentPassword: this.#password, primaryPort: this.#bridge?.port ?? NO_PORT }
+  }
+
+  /** Until the process ends. Polls fast while something is awaited, then once per interval. */
+  async #watch(engine: EngineProcess, health: EngineHealth): Promise<void> {
+    const { healthIntervalMs } = this.#options.times
+    this.#health = health
+    void engine.exited.then(() => this.#wake?.())
+    let copied = false
+    let pollMs = FIRST_POLL_MS
+    for (let round = 0; !engine.over && !this.#stopping.signal.aborted; round++) {
+      const replica = this.#specification.primary !== null
+      const persistence = round % PERSISTENCE_EVERY === 0
+      const found = await health.check([...(replica ? (['replication'] as const) : []), ...(persistence ? (['persistence'] as const) : [])])
+      if (engine.over || this.#stopping.signal.aborted) break
+      this.#noteDetails(found)
+      copied ||= found.linked === true
+      const reason = reasonOf(found, !replica || copied)
+      // An engine that has never answered since it started keeps the reason for which it was started.
+      const silent = reason === 'redis.not-answering' && !this.#answers
+      this.#set(silent ? this.#reason : reason, found.state === 'well')
+      pollMs = reason === null ? healthIntervalMs : Math.min(LAST_POLL_MS, pollMs * 2)
+      await this.#pause(pollMs)
+    }
+    health.close()
+    this.#health = null
+    this.#linked = null
+  }
+
+  #noteDetails({ linked, writesRefused }: Health): void {
+    const { log } = this.#options
+    const { service } = this.#specification
+    if (linked !== null) this.#linked = linked
+    if (writesRefused === null || writesRefused === this.#writesRefused) return
+    this.#writesRefused = writesRefused
+    if (writesRefused) log.error({ service, code: 'redis.disk-full' }, 'Redis refuses writes: its append-only file cannot be written')
+    else log.info({ service }, 'Redis writes again')
+  }
+
+  async #applyChange(before: EngineSpecification): Promise<void> {
+    const { log } = this.#options
+    const { primary, service } = this.#specification
+    const engine = this.#process
+    // Not configured yet, or between two runs: the next one starts with the new specification.
+    if (engine === null || engine.over || this.#health === null) return
+    // One that becomes a replica has to copy first, so it starts anew; a promotion happens under its open connections.
+    const live = (before.primary === null) === (primary === null) || primary === null
+    const applied = live && (await this.#applyLive())
+    if (!applied) {
+      this.#restarting = true
+      await engine.stop(this.#options.times.stopTimeoutMs)
+    } else if (primary === null) await this.#closeBridge()
+    log.info({ service, live: applied }, 'the database was changed')
+  }
+
+  /** On a connection of its own: the checks go on meanwhile. */
+  async #applyLive(): Promise<boolean> {
+    const connection = new EngineHealth(this.#socket ?? '', this.#password, this.#options.times.healthIntervalMs)
+    const applied = await connection.apply(liveChanges(this.#settings(this.#specification)))
+    connection.close()
+    return applied
+  }
+
+  async #closeBridge(): Promise<void> {
+    const bridge = this.#bridge
+    this.#bridge = null
+    await bridge?.close()
+  }
+
+  #set(reason: ErrorCode | null, answers: boolean): void {
+    if (reason === this.#reason && answers === this.#answers) return
+    this.#reason = reason
+    this.#answers = answers
+    for (const resolve of this.#waiting) resolve()
+    this.#options.changed()
+  }
+
+  async #pause(timeoutMs: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, timeoutMs)
+    this.#wake = resolve
+    await promise
+    this.#wake = null
+    clearTimeout(timer)
+  }
+
+  async #nextChange(timeoutMs: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, timeoutMs)
+    this.#waiting.add(resolve)
+    await promise
+    this.#waiting.delete(resolve)
+    clearTimeout(timer)
+  }
+}
+
+function reasonOf({ state }: Health, copied: boolean): ErrorCode | null {
+  if (state === 'loading') return 'redis.loading'
+  if (state === 'not-answering') return 'redis.not-answering'
+  return copied ? null : 'replica.syncing'
+}
+
+function evictOrphan(directory: EngineDirectory): void {
+  const pid = orphanedHolder(directory)
+  if (pid !== null) process.kill(pid, 'SIGKILL')
+}

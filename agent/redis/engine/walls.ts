@@ -1,0 +1,116 @@
+/**
+ * The walls around each engine's process: probed once, put together as one command line, told in log and metrics.
+ *
+ *   flock      one process per data directory: the engine inherits the lock and holds it as long as it lives
+ *   unshare    an EMPTY network namespace: nothing inside can be reached or reached out of, but the Unix socket
+ *   setpriv    no new privileges, no capabilities, own uid, and the end of the agent is the end of the engine
+ *
+ * Every link of the chain execs the next, so the pid of the first is the engine's. Engines die with their agent
+ * (pdeathsig KILL): the append-only file makes that safe, and no engine ever runs unwatched.
+ */
+import { execFileSync } from 'node:child_process'
+import { accessSync, constants, readFileSync } from 'node:fs'
+import { delimiter, isAbsolute, join } from 'node:path'
+import { NearcastError } from '../../../lib/errors.ts'
+
+export interface Walls {
+  /** Absolute path of the server. */
+  readonly server: string
+  readonly version: string
+  /** An empty network namespace per engine. */
+  readonly network: boolean
+  /** A uid per engine. */
+  readonly uid: boolean
+  readonly capabilities: boolean
+  /** cgroup v2 directory with a memory controller; null: no limits. */
+  readonly cgroup: string | null
+  /** Why something isn't in force, in words. */
+  readonly missing: readonly string[]
+}
+
+const LOCK_CONFLICT = 77
+const PROBE_TIMEOUT_MS = 5000
+const INSTALL = 'install the packages redis-server (or valkey-server) and util-linux'
+
+/** Blocks for some 10 ms. @throws NearcastError redis.missing, redis.too-old */
+export function probeWalls({ server, firstUid, cgroup }: { server?: string | undefined; firstUid: number; cgroup?: string | undefined }): Walls {
+  const path = server === undefined ? (find('redis-server') ?? find('valkey-server')) : find(server)
+  if (path === null) throw new NearcastError('redis.missing', `No ${server ?? 'redis-server'} here; ${INSTALL}, or set redis.server.`)
+  const version = versionOf(path)
+  if (!(Number.parseInt(version) >= 7)) {
+    throw new NearcastError('redis.too-old', `${path} is version ${version}; install Redis 7.0 or newer, or Valkey.`)
+  }
+  if (!allows(['flock', '-F', '-n', '-s', '/', 'setpriv', '--no-new-privs', '--pdeathsig', 'KILL', 'true'])) {
+    throw new NearcastError('redis.missing', `No flock and setpriv of util-linux here; ${INSTALL}.`)
+  }
+  const uid = String(firstUid)
+  const found = {
+    network: allows(['unshare', '-n', 'true']),
+    uid: allows(['setpriv', '--reuid', uid, '--regid', uid, '--clear-groups', 'true']),
+    capabilities: allows(['setpriv', '--inh-caps=-all', '--bounding-set=-all', 'true']),
+    cgroup: cgroup !== undefined && limitsMemory(cgroup) ? cgroup : null,
+  }
+  const missing = [
+    ...(found.network ? [] : ['no own network namespace: this user may not make one']),
+    ...(found.uid ? [] : ['no own uid: the agent is not root, or its user namespace maps no other uid']),
+    ...(found.capabilities ? [] : ['capabilities not dropped: the agent has no CAP_SETPCAP (and so none to give)']),
+    ...(found.cgroup === null ? [cgroup === undefined ? 'no cgroup limits: redis.cgroup is not set' : `no cgroup limits: ${cgroup} is no writable cgroup v2 with memory`] : []),
+  ]
+  return { server: path, version, ...found, missing }
+}
+
+/** `uid` null: the agent's own. `loopback`: brings `lo` up inside, for the bridge. */
+export function engineCommand(walls: Walls, lockFile: string, uid: number | null): [string, ...string[]] {
+  return [
+    'flock', '-F', '-n', '-E', String(LOCK_CONFLICT), lockFile,
+    ...(walls.network ? ['unshare', '-n'] : []),
+    'setpriv', '--no-new-privs', '--pdeathsig', 'KILL',
+    ...(uid === null ? [] : ['--reuid', String(uid), '--regid', String(uid), '--clear-groups']),
+    ...(walls.capabilities ? ['--inh-caps=-all', '--bounding-set=-all'] : []),
+    walls.server, '-',
+  ]
+}
+
+export function isLockConflict(exitCode: number | null): boolean {
+  return exitCode === LOCK_CONFLICT
+}
+
+function find(program: string): string | null {
+  const candidates = isAbsolute(program) ? [program] : (process.env['PATH'] ?? '').split(delimiter).map((directory) => join(directory, program))
+  return candidates.find(isExecutable) ?? null
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function versionOf(server: string): string {
+  try {
+    return /v=(\d+\.\d+\.\d+)/.exec(execFileSync(server, ['--version'], { encoding: 'utf8', timeout: PROBE_TIMEOUT_MS }))?.[1] ?? 'unknown'
+  } catch {
+    return 'unknown'
+  }
+}
+
+function allows([program, ...words]: readonly [string, ...string[]]): boolean {
+  try {
+    execFileSync(program, words, { stdio: 'ignore', timeout: PROBE_TIMEOUT_MS })
+    return true
+  } catch {
+    return false
+  }
+}
+
+function limitsMemory(cgroup: string): boolean {
+  try {
+    accessSync(cgroup, constants.W_OK)
+    return readFileSync(join(cgroup, 'cgroup.subtree_control'), 'utf8').split(/\s/).includes('memory')
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * Who gets in: everything an opening header must fulfil before a database hears of it. Decided from the feed's table and
+ * the open sessions; no sockets, time injected.
+ *
+ * The order matters: the transport's identity first, then the signature, then replay (which uses the counter up), and
+ * only then anything that would tell a stranger what exists here.
+ */
+import { formatIpv6 } from '../../lib/address.ts'
+import type { FeedTable } from '../../lib/feed/table.ts'
+import type { HopConnection, ConnectionOpening, LocalOpening } from '../../lib/hop/header.ts'
+import { verifyConnection } from '../../lib/hop/header.ts'
+import { verifyingKeys } from '../../lib/hop/keys.ts'
+import { STATUS } from '../../lib/hop/protocol.ts'
+import type { HopSessions } from '../../lib/hop/sessions.ts'
+import type { Peer } from '../../lib/plane/plane.ts'
+import type { Gate, Refusal, RefusalReason } from '../connection.ts'
+
+export type AdmissionTable = Pick<FeedTable, 'services' | 'addresses' | 'dialers'>
+
+export interface AdmissionOptions {
+  /** This data node's id. */
+  readonly agent: string
+  /** The one in force. */
+  readonly table: () => AdmissionTable
+  readonly sessions: HopSessions
+  /** Uids that may use the Unix socket. */
+  readonly uids: ReadonlySet<number>
+  readonly nowMs: () => number
+  /** True when no further connection is carried. */
+  readonly full: () => boolean
+}
+
+export class Admission implements Gate {
+  readonly #options: AdmissionOptions
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options
+  }
+
+  admitLocal(opening: LocalOpening, peer: Peer): Refusal | null {
+    return this.#admitDialer(opening.dialer, opening.agent, peer)
+  }
+
+  admitConnection(opening: ConnectionOpening, peer: Peer): Refusal | null {
+    const { connection } = opening
+    const { sessions, table, nowMs, full } = this.#options
+    const stranger = this.#admitDialer(connection.dialer, connection.agent, peer)
+    if (stranger !== null) return stranger
+    const keys = table().dialers.get(connection.dialer)?.keys ?? []
+    if (!verifyConnection(opening, verifyingKeys(keys))) return refused('bad-signature')
+    const verdict = sessions.check(connection, nowMs())
+    if (verdict === 'unknown-session') return { status: STATUS.unknownSession, reason: 'unknown-session' }
+    if (verdict === 'replayed') return refused('replayed')
+    if (full()) return { status: STATUS.overloaded, reason: 'overloaded' }
+    return this.allows(connection)
+  }
+
+  /** The part that the table decides; asked again for live connections after each change of the table. */
+  allows(connection: Pick<HopConnection, 'dialer' | 'purpose' | 'service' | 'generation' | 'destination'>): Refusal | null {
+    const { agent, table } = this.#options
+    if (!table().dialers.has(connection.dialer)) return refused('unknown-dialer')
+    const service = table().services.get(connection.service)
+    const role = service?.placements.find(({ node }) => node === agent)?.role
+    if (service?.kind !== 'redis' || role === undefined) return { status: STATUS.unknownService, reason: 'unknown-service' }
+    if (connection.purpose === 'replication') {
+      if (role !== 'primary') return refused('no-primary')
+      const replica = service.placements.some(({ node, role: theirs }) => `agent/${node}` === connection.dialer && theirs === 'replica')
+      return replica ? null : refused('no-replica')
+    }
+    const address = table().addresses.get(formatIpv6(connection.destination.ip))
+    if (address === undefined) return refused('unknown-address')
+    if (address.generation !== connection.generation) return refused('other-generation')
+    return address.service === service.id ? null : refused('other-service')
+  }
+
+  #admitDialer(dialer: string, agent: string, peer: Peer): Refusal | null {
+    const { table, uids } = this.#options
+    if (peer.kind === 'anonymous') return refused('anonymous')
+    if (peer.kind === 'certificate' && peer.identity !== `nearcast://${dialer}`) return refused('other-identity')
+    if (peer.kind === 'process' && !uids.has(peer.uid)) return refused('other-identity')
+    if (agent !== this.#options.agent) return refused('other-agent')
+    return table().dialers.has(dialer) ? null : refused('unknown-dialer')
+  }
+}
+
+function refused(reason: RefusalReason): Refusal {
+  return { status: STATUS.refused, reason }
+}

@@ -1,0 +1,158 @@
+/**
+ * The databases of this node: one supervisor per service that the feed places here. Room between the feed and the
+ * engines; it makes, changes and ends supervisors and knows which service is available.
+ *
+ * Where redis-server is missing the agent runs all the same and says so for each service.
+ */
+import { asNearcastError } from '../../lib/errors.ts'
+import type { NearcastError } from '../../lib/errors.ts'
+import type { FailedService } from '../../lib/feed/reader.ts'
+import type { FeedTable } from '../../lib/feed/table.ts'
+import type { HopConnection } from '../../lib/hop/header.ts'
+import type { Logger } from '../../lib/log.ts'
+import type { EngineAnswer } from '../connection.ts'
+import type { EngineDirectories } from '../redis/engine/directory.ts'
+import { engineSpecification } from '../redis/engine/specification.ts'
+import type { EngineSpecification } from '../redis/engine/specification.ts'
+import type { Supervisor } from '../redis/engine/supervisor.ts'
+
+export interface TenantsOptions {
+  /** This data node's id. */
+  readonly node: string
+  /** The one in force. */
+  readonly table: () => Pick<FeedTable, 'services'>
+  readonly directories: EngineDirectories
+  /** Or the reason why no engine can run on this machine. */
+  readonly engine: ((specification: EngineSpecification) => Supervisor) | NearcastError
+  readonly log: Logger
+  /** In an acknowledgement of the feed, how long a new database may take to answer. */
+  readonly startTimeoutMs: number
+  /** service -> reason code, whole, on every change. */
+  readonly publish: (unavailable: Readonly<Record<string, string>>) => void
+  readonly removed: (service: string) => void
+}
+
+export class Tenants {
+  readonly #options: TenantsOptions
+  readonly #supervisors = new Map<string, Supervisor>()
+  /** Rows that can't be served, with their reason. */
+  readonly #unserved = new Map<string, NearcastError>()
+  readonly #retiring = new Map<string, Promise<void>>()
+  #published = ''
+  #stopped = false
+
+  constructor(options: TenantsOptions) {
+    this.#options = options
+  }
+
+  get supervisors(): ReadonlyMap<string, Supervisor> {
+    return this.#supervisors
+  }
+
+  /** Nodes that hold the primaries of our replicas. */
+  get primaries(): ReadonlySet<string> {
+    return new Set([...this.#supervisors.values()].flatMap(({ specification }) => specification.primary ?? []))
+  }
+
+  /** Takes the table as it is now. Resolves when the databases of `changed` (null: all) answer, or have failed, or are late. */
+  async apply(changed: ReadonlySet<string> | null): Promise<FailedService[]> {
+    const { table } = this.#options
+    for (const service of [...this.#supervisors.keys(), ...this.#unserved.keys()]) if (!table().services.has(service)) this.#remove(service)
+    if (changed === null) this.#retireStrangers()
+    const concerned = [...table().services.keys()].filter((service) => changed === null || changed.has(service))
+    for (const service of concerned) this.#put(service)
+    this.changed()
+    const failed = await Promise.all(concerned.map((service) => this.#settled(service)))
+    return failed.flatMap((failure) => failure ?? [])
+  }
+
+  /** Some supervisor's state is another one. */
+  changed(): void {
+    if (this.#stopped) return
+    const unavailable: Record<string, string> = {}
+    for (const [service, { reason }] of this.#supervisors) if (reason !== null) unavailable[service] = reason
+    for (const [service, { code }] of this.#unserved) unavailable[service] = code
+    const text = JSON.stringify(unavailable)
+    if (text === this.#published) return
+    this.#published = text
+    this.#options.publish(unavailable)
+  }
+
+  /** Waits at most `timeoutMs` for an engine that is about to be ready. A replica's link needs it to answer, no more. */
+  async engine({ service, purpose }: Pick<HopConnection, 'service' | 'purpose'>, timeoutMs: number): Promise<EngineAnswer> {
+    const supervisor = this.#supervisors.get(service)
+    const path = (await supervisor?.ready(timeoutMs, purpose === 'replication' ? 'answering' : 'available')) ?? null
+    return path === null ? { unavailable: supervisor?.reason ?? this.#unserved.get(service)?.code ?? 'redis.stopped' } : { path }
+  }
+
+  /** All engines, at the same time. Idempotent. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await Promise.all([...[...this.#supervisors.values()].map((supervisor) => supervisor.stop()), ...this.#retiring.values()])
+  }
+
+  #put(service: string): void {
+    const { node, table, engine, log } = this.#options
+    const row = table().services.get(service)
+    if (row === undefined || this.#stopped) return
+    try {
+      const specification = engineSpecification(row, node)
+      if (typeof engine !== 'function') throw engine
+      this.#unserved.delete(service)
+      const present = this.#supervisors.get(service)
+      if (present !== undefined) return present.change(specification)
+      const supervisor = engine(specification)
+      this.#supervisors.set(service, supervisor)
+      // An id that comes back while its directory is still being put away waits for that.
+      const retiring = this.#retiring.get(service)
+      if (retiring === undefined) supervisor.start()
+      else void retiring.finally(() => this.#supervisors.get(service) === supervisor && !this.#stopped && supervisor.start())
+    } catch (error) {
+      const failure = asNearcastError(error)
+      if (this.#supervisors.has(service)) this.#remove(service)
+      this.#unserved.set(service, failure)
+      log.error({ service, code: failure.code }, failure.message)
+    }
+  }
+
+  #remove(service: string): void {
+    this.#unserved.delete(service)
+    const supervisor = this.#supervisors.get(service)
+    if (supervisor === undefined) return
+    this.#supervisors.delete(service)
+    this.#options.removed(service)
+    const retired = (this.#retiring.get(service) ?? Promise.resolve()).then(() => supervisor.stop()).then(() => this.#retire(service))
+    this.#retiring.set(
+      service,
+      retired.finally(() => this.#retiring.delete(service)),
+    )
+  }
+
+  /** Directories of services that went while this agent was away. */
+  #retireStrangers(): void {
+    const { directories, table } = this.#options
+    for (const service of directories.services()) {
+      if (!table().services.has(service) && !this.#retiring.has(service)) this.#retire(service)
+    }
+  }
+
+  #retire(service: string): void {
+    const { directories, log } = this.#options
+    try {
+      const place = directories.retire(service, new Date())
+      log.info({ service, place }, 'the database is no longer here; its data was put away')
+    } catch (error) {
+      log.warn({ service, cause: asNearcastError(error).message }, 'the data of a removed database could not be put away')
+    }
+  }
+
+  async #settled(service: string): Promise<FailedService | null> {
+    const unserved = this.#unserved.get(service)
+    if (unserved !== undefined) return { service, code: unserved.code, message: unserved.message }
+    const supervisor = this.#supervisors.get(service)
+    if (supervisor === undefined) return null
+    await supervisor.settled(this.#options.startTimeoutMs)
+    if (supervisor.answers || this.#supervisors.get(service) !== supervisor) return null
+    return { service, code: supervisor.reason ?? 'redis.starting', message: 'The database does not answer yet; it is being started again and again.' }
+  }
+}
