@@ -189,7 +189,8 @@ export class ReaderConnection {
       const last = index === parts.length - 1
       if (last) this.#sent = revision
       this.#send({ type: 'snapshot', revision, rows: part, last })
-      while (!last && this.#channel.bufferedBytes > PART_BACKLOG_BYTES) {
+      if (last) return
+      while (this.#channel.bufferedBytes > PART_BACKLOG_BYTES) {
         await delay(10)
         if (this.#isClosed()) return
         if (performance.now() > deadlineMs) return this.cut('feed.too-slow')

@@ -1,0 +1,74 @@
+/**
+ * The router as a process: the registry with its API and feed.
+ *
+ *   node router/main.ts --config router.toml
+ *   node router/main.ts store backup|restore|verify [file] --config router.toml     (store-command.ts)
+ */
+import { mkdirSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { startAdmin } from '../lib/admin.ts'
+import { asNearcastError } from '../lib/errors.ts'
+import { Lifecycle, stopOnSignals } from '../lib/lifecycle.ts'
+import { createLogger } from '../lib/log.ts'
+import { Metrics } from '../lib/metrics.ts'
+import { bootstrapToken } from './bootstrap.ts'
+import { loadRouterConfig } from './config.ts'
+import type { RouterConfig } from './config.ts'
+import { listenPlain, listenTls } from './listeners.ts'
+import { createListener } from './registry/api/http.ts'
+import { operatorRoutes } from './registry/api/operator-routes.ts'
+import { orgRoutes } from './registry/api/org-routes.ts'
+import { openRegistry } from './registry/registry.ts'
+import { storeCommand } from './store-command.ts'
+
+async function run(config: RouterConfig): Promise<void> {
+  const { id, stateDir, prefix, quotas } = config
+  const log = createLogger('router', config.log.level)
+  const lifecycle = new Lifecycle()
+  stopOnSignals(lifecycle, (failed) => log.error({ failed }, 'parts failed to stop'))
+  const metrics = new Metrics('router')
+
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+  const registry = await openRegistry({ id, stateDir, prefix, quotas, log })
+  lifecycle.started('registry', () => registry.close())
+  bootstrapToken(registry, config)
+
+  const requests = metrics.counter('api_requests_total', 'API requests', ['method', 'status'])
+  metrics.gauge('feed_readers', 'Connected readers', ['kind'], (gauge) => {
+    for (const kind of ['proxy', 'agent'] as const) gauge.set({ kind }, registry.feed.connected(kind).length)
+  })
+  metrics.gauge('revision', 'Revision of the registry', [], (gauge) => gauge.set(registry.store.revision))
+  const listener = createListener({
+    store: registry.store,
+    routes: [...operatorRoutes(registry), ...orgRoutes(registry)],
+    rate: { perSecond: config.api.ratePerSecond, burst: config.api.burst },
+    log,
+    onRequest: (method, status) => requests.inc({ method, status: String(status) }),
+  })
+  const feed = await listenTls(config.feed.listen, config.advertised, registry, listener)
+  lifecycle.started('feed listener', () => feed.close())
+  const api = await listenPlain(config.api.listen, listener)
+  lifecycle.started('api listener', () => api.close())
+  let admin = 0
+  if (config.admin.listen !== undefined) {
+    const ready = (): string[] => (lifecycle.state === 'ready' ? [] : [lifecycle.state])
+    const server = await startAdmin({ listen: config.admin.listen, metrics, ready })
+    lifecycle.started('admin', () => server.close())
+    admin = server.port
+  }
+  lifecycle.ready()
+  log.info({ id, api: api.port, feed: feed.port, admin, revision: registry.store.revision }, 'ready')
+}
+
+try {
+  // Keys and credentials: nothing that this process makes is for others to read.
+  process.umask(0o077)
+  const { values, positionals } = parseArgs({ options: { config: { type: 'string' } }, allowPositionals: true })
+  const config = loadRouterConfig(values.config)
+  if (positionals[0] === 'store') storeCommand(config, positionals.slice(1))
+  else await run(config)
+} catch (error) {
+  const { code, message } = asNearcastError(error)
+  process.stderr.write(`${code}: ${message}\n`)
+  process.exit(1)
+}

@@ -1,0 +1,88 @@
+/** How the registry's objects look in JSON answers. */
+import { asNetworkId, networkPrefix } from '../../../lib/address.ts'
+import type { Registry } from '../registry.ts'
+import { addressesOf } from '../objects/services.ts'
+import type { AddressRecord, NetworkRecord, NodeRecord, OrgRecord, ServiceRecord, TokenRecord } from '../store/records.ts'
+
+export function networkDocument(registry: Registry, network: NetworkRecord): object {
+  return { id: network.id, name: network.name, prefix: networkPrefix(asNetworkId(network.id), registry.prefix), createdAt: network.createdAt }
+}
+
+export function orgDocument(registry: Registry, org: OrgRecord): object {
+  const networks = registry.store.list('networks', org.id).map((network) => networkDocument(registry, network))
+  return { id: org.id, name: org.name, createdAt: org.createdAt, networks }
+}
+
+export function addressDocument(registry: Registry, address: AddressRecord): object {
+  const service = registry.store.get('services', address.service)
+  return {
+    address: address.address,
+    network: address.network,
+    service: service?.name ?? address.service,
+    port: service?.port ?? null,
+    generation: address.generation,
+    state: address.active ? 'active' : 'provisioning',
+    createdAt: address.createdAt,
+  }
+}
+
+export function serviceDocument(registry: Registry, service: ServiceRecord): object {
+  const addresses = addressesOf(registry.store, service.id)
+  const first = addresses[0]
+  return {
+    id: service.id,
+    org: service.org,
+    name: service.name,
+    kind: service.kind,
+    port: service.port,
+    hostname: `${service.name}.flycast`,
+    network: first?.network ?? null,
+    address: first?.address ?? null,
+    addresses: addresses.map((address) => address.address),
+    placements: service.placements,
+    nodes: service.placements.map((placement) => placement.node),
+    state: service.state,
+    createdAt: service.createdAt,
+  }
+}
+
+/** With the password: it is the owner's, and the owner may ask for it again. */
+export function redisDocument(registry: Registry, service: ServiceRecord): object {
+  const { redis } = service
+  if (redis === undefined) return serviceDocument(registry, service)
+  const { password } = registry.vault.open(service.id, redis.sealed)
+  const { name, port } = service
+  const hostname = `${name}.flycast`
+  const url = `redis://default:${password}@${hostname}:${port}`
+  const address = addressesOf(registry.store, service.id)[0]?.address ?? ''
+  return {
+    ...serviceDocument(registry, service),
+    region: redis.region,
+    replicas: redis.replicas,
+    appendFsync: redis.appendFsync,
+    maxMemoryBytes: redis.maxMemoryBytes,
+    username: 'default',
+    password,
+    url,
+    env: {
+      REDIS_URL: url,
+      REDIS_HOST: hostname,
+      REDIS_PORT: String(port),
+      REDIS_USERNAME: 'default',
+      REDIS_PASSWORD: password,
+      REDIS_ADDRESS: address,
+    },
+  }
+}
+
+export function nodeDocument(registry: Registry, node: NodeRecord): object {
+  const { id, region, host, hop, endpoint, socket, createdAt } = node
+  const agent = hop === 'signed-v2' ? { connected: registry.feed.isConnected(`agent/${id}`), revoked: node.revoked } : {}
+  const services = registry.store.linkedTo('services', 'nodes', id).length
+  return { id, region, host, hop, endpoint, ...(socket !== undefined && { socket }), ...agent, services, createdAt }
+}
+
+export function tokenDocument(token: TokenRecord): object {
+  const { id, name, role, org, createdAt } = token
+  return { id, name, role, ...(org !== '' && { org }), createdAt }
+}

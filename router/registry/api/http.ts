@@ -1,0 +1,133 @@
+/**
+ * Routes over HTTP: who calls, how often, how long a body may be, JSON in and JSON out, errors as RFC 9457 problems.
+ * The only importer of hono. Knows no object of the registry but tokens and orgs.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { TLSSocket } from 'node:tls'
+import type { HttpBindings } from '@hono/node-server'
+import { getRequestListener } from '@hono/node-server'
+import type { Context } from 'hono'
+import { Hono } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import { asNearcastError, NearcastError } from '../../../lib/errors.ts'
+import type { Logger } from '../../../lib/log.ts'
+import { findOrg } from '../objects/orgs.ts'
+import { authenticate } from '../objects/tokens.ts'
+import type { OrgRecord, TokenRecord } from '../store/records.ts'
+import type { Store } from '../store/store.ts'
+import type { Rate } from './rate-limit.ts'
+import { RateLimit } from './rate-limit.ts'
+import type { Route } from './route.ts'
+
+export interface HttpOptions {
+  readonly store: Store
+  readonly routes: readonly Route[]
+  readonly rate: Rate
+  readonly log: Logger
+  readonly onRequest: (method: string, status: number) => void
+}
+
+export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void
+
+const MAX_BODY_BYTES = 64 * 1024
+type Environment = { Bindings: HttpBindings }
+
+export function createListener(options: HttpOptions): RequestListener {
+  const app = new Hono<Environment>()
+  const limit = new RateLimit(options.rate, () => performance.now())
+  const fail = (context: Context<Environment>, thrown: unknown): Response => {
+    const error = asNearcastError(thrown)
+    // The message of a foreign error was written for us, not for the caller.
+    const hidden = error.code === 'internal'
+    if (error.status >= 500) options.log.error({ code: error.code, error: error.message, path: context.req.path }, 'api: failed')
+    return problem(error, hidden ? 'The router failed; its log says why.' : error.message)
+  }
+  app.use(async (context, next) => {
+    await next()
+    options.onRequest(context.req.method, context.res.status)
+  })
+  app.use(
+    bodyLimit({
+      maxSize: MAX_BODY_BYTES,
+      onError: (context) => fail(context, new NearcastError('api.body-too-large', `A body has at most ${MAX_BODY_BYTES} bytes.`, { side: 'client' })),
+    }),
+  )
+  for (const route of options.routes) {
+    app.on(route.method, route.path, async (context) => {
+      const answer = await serve(context, route, options.store, limit)
+      return context.json(answer as object, route.status ?? 200, { 'cache-control': 'no-store' })
+    })
+  }
+  app.notFound((context) => fail(context, notFound(context)))
+  app.onError((error, context) => fail(context, error))
+  const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false })
+  return (request, response) => void listener(request, response)
+}
+
+async function serve(context: Context<Environment>, route: Route, store: Store, limit: RateLimit): Promise<unknown> {
+  const { socket } = context.env.incoming
+  const peer = `peer ${socket.remoteAddress ?? 'unix'}`
+  if (route.access === 'join') {
+    limit.take(peer)
+    if (!(socket instanceof TLSSocket)) throw notFound(context)
+  }
+  const token = route.access === 'join' ? null : caller(context, store, limit, peer)
+  if (route.access === 'operator' && token?.role !== 'operator') throw notFound(context)
+  const org = route.access === 'org' ? callersOrg(store, context.req.param('org') ?? '', token) : null
+  const call = {
+    params: context.req.param(),
+    query: context.req.query(),
+    body: route.body === undefined ? undefined : await readBody(context, route.body),
+    memberOf: token?.role === 'member' ? token.org : undefined,
+    act: (what: string) => ({ who: token === null ? 'join' : `token/${token.id}`, what }),
+  }
+  return route.handle(call, org)
+}
+
+/** Guesses are slowed down by peer, callers by token. @throws NearcastError api.unauthorized, api.rate-limited */
+function caller(context: Context<Environment>, store: Store, limit: RateLimit, peer: string): TokenRecord {
+  const bearer = /^Bearer ([\x21-\x7e]{1,200})$/.exec(context.req.header('authorization') ?? '')?.[1]
+  const token = bearer === undefined ? null : authenticate(store, bearer)
+  limit.take(token === null ? peer : `token ${token.id}`)
+  if (token !== null) return token
+  throw new NearcastError('api.unauthorized', 'Send "Authorization: Bearer <token>" with a token of this router.', { side: 'client' })
+}
+
+/** Another's org and no org look alike. */
+function callersOrg(store: Store, idOrName: string, token: TokenRecord | null): OrgRecord {
+  const org = findOrg(store, idOrName)
+  if (token?.role === 'operator' || token?.org === org.id) return org
+  return findOrg(store, '')
+}
+
+async function readBody(context: Context<Environment>, schema: NonNullable<Route['body']>): Promise<unknown> {
+  const text = await context.req.text()
+  let value: unknown
+  try {
+    value = text === '' ? {} : JSON.parse(text)
+  } catch (error) {
+    throw new NearcastError('api.body-invalid', 'The body is not JSON.', { side: 'client', cause: error })
+  }
+  const parsed = schema.safeParse(value)
+  if (parsed.success) return parsed.data
+  const issues = parsed.error.issues.slice(0, 5).map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`)
+  throw new NearcastError('api.body-invalid', `${issues.join('; ')}.`, { side: 'client' })
+}
+
+function notFound(context: Context<Environment>): NearcastError {
+  return new NearcastError('api.not-found', `There is no ${context.req.method} ${context.req.path.slice(0, 128)}.`, { side: 'client' })
+}
+
+function problem(error: NearcastError, detail: string): Response {
+  const body = {
+    type: `urn:nearcast:error:${error.code}`,
+    title: error.code.replaceAll(/[.-]/g, ' '),
+    status: error.status,
+    code: error.code,
+    detail,
+  }
+  const headers: Record<string, string> = { 'content-type': 'application/problem+json', 'cache-control': 'no-store' }
+  if (error.code === 'api.unauthorized') headers['www-authenticate'] = 'Bearer'
+  if (error.code === 'api.rate-limited') headers['retry-after'] = '1'
+  return new Response(JSON.stringify(body), { status: error.status, headers })
+}

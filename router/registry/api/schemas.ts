@@ -1,0 +1,35 @@
+/** What requests may say. Unknown members are refused: a misspelt limit must not be silently without effect. */
+import { z } from 'zod'
+import { ID_PATTERN } from '../../../lib/identity.ts'
+
+/** A DNS label: names of services are host names. */
+export const name = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/, 'use up to 40 of a-z, 0-9 and "-", not at the ends')
+const id = z.string().regex(ID_PATTERN, 'use up to 40 of a-z, 0-9 and "-"')
+const region = id
+const host = z.string().min(1).max(100)
+const endpoint = z.string().max(128).regex(/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):([1-9]\d{0,4})$/, 'write host:port, an IPv6 address in brackets')
+const reference = z.string().min(1).max(64)
+const port = z.int().min(1).max(65535)
+
+export const orgBody = z.strictObject({ name })
+export const networkBody = z.strictObject({ name })
+export const redisBody = z.strictObject({
+  name,
+  region,
+  replicas: z.array(region).max(16).default([]),
+  network: reference.optional(),
+  appendFsync: z.enum(['always', 'everysec']).default('everysec'),
+  maxMemoryBytes: z.int().min(1 << 20).max(2 ** 40).default(100 * (1 << 20)),
+})
+export const serviceBody = z.strictObject({ name, kind: z.literal('tcp').default('tcp'), port, nodes: z.array(id).min(1).max(64), network: reference.optional() })
+export const addressBody = z.strictObject({ service: reference, network: reference.optional() })
+export const nodeBody = z.strictObject({ id, region, host: host.optional(), hop: z.enum(['v1', 'v2']), endpoint })
+export const tokenBody = z.strictObject({ name, role: z.enum(['operator', 'member']), org: reference.optional() })
+export const joinTokenBody = z.strictObject({ kind: z.enum(['proxy', 'agent']), id, region, host })
+export const joinBody = z.strictObject({
+  token: z.string().min(1).max(200),
+  publicKey: z.string().min(1).max(1000),
+  endpoint: endpoint.optional(),
+  socket: z.string().startsWith('/').max(200).optional(),
+})
+export const emptyBody = z.strictObject({})

@@ -1,0 +1,35 @@
+/** Which programs there are, and how far each has come: /v1/status and /v1/proxies. */
+import type { Registry } from '../registry.ts'
+import type { DialerRecord } from '../store/records.ts'
+
+export function statusDocument(registry: Registry): object {
+  const { store, rotation } = registry
+  return {
+    router: { id: registry.id, revision: store.revision, keyRotation: rotation.running ? 'running' : 'none' },
+    programs: store.list('dialers').map((member) => programDocument(registry, member)),
+  }
+}
+
+export function proxiesDocument(registry: Registry): object[] {
+  return registry.store
+    .list('dialers')
+    .filter((member) => member.kind === 'proxy')
+    .map((member) => programDocument(registry, member))
+}
+
+function programDocument(registry: Registry, member: DialerRecord): object {
+  const { kind, region, host, createdAt } = member
+  const base = { kind, id: member.id.slice(kind.length + 1), identity: member.id, region, host, joinedAt: createdAt }
+  const reader = registry.feed.status(member.id)
+  if (reader === null) return { ...base, connected: false, revision: registry.feed.acknowledgements.inForce(member.id), lag: null }
+  return {
+    ...base,
+    connected: true,
+    program: reader.program,
+    connectedAt: reader.connectedAt,
+    revision: reader.acked,
+    /** Revisions sent and not acknowledged. */
+    lag: Math.max(0, reader.sent - reader.acked),
+    unavailable: reader.unavailable,
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * Is this store sound? SQLite's own checks, links, the audit's chain, numbers in use below their counters, counters at or
+ * above the high-water file, and credentials that open. Reads only.
+ */
+import { DatabaseSync } from 'node:sqlite'
+import { flycastNumber, parseIpv6 } from '../../../lib/address.ts'
+import { asNearcastError } from '../../../lib/errors.ts'
+import type { Vault } from '../trust/credentials.ts'
+import type { AddressRecord, NetworkRecord, ServiceRecord } from './records.ts'
+import { APPLICATION_ID, SCHEMA_VERSION } from './schema.ts'
+import { auditHash } from './sqlite-store.ts'
+
+type Row = Record<string, string | number | null>
+
+/** @returns one sentence per fault; empty when the store is sound. */
+export function verifyStore(file: string, vault: Vault | null): string[] {
+  let database: DatabaseSync
+  try {
+    database = new DatabaseSync(file, { readOnly: true, timeout: 5000 })
+  } catch (error) {
+    return [`can't be opened: ${asNearcastError(error).message}`]
+  }
+  try {
+    const all = (sql: string): Row[] => database.prepare(sql).all() as Row[]
+    return [...format(all), ...integrity(all), ...auditChain(all), ...numbers(all), ...credentials(all, vault)]
+  } catch (error) {
+    return [`can't be read: ${asNearcastError(error).message}`]
+  } finally {
+    database.close()
+  }
+}
+
+type Query = (sql: string) => Row[]
+
+function format(all: Query): string[] {
+  const application = all('PRAGMA application_id')[0]?.['application_id']
+  const version = all('PRAGMA user_version')[0]?.['user_version']
+  if (application !== APPLICATION_ID) return ['is no store of Nearcast']
+  return version === SCHEMA_VERSION ? [] : [`has format ${version}, this program knows ${SCHEMA_VERSION}`]
+}
+
+function integrity(all: Query): string[] {
+  const faults = all('PRAGMA integrity_check').map((row) => String(row['integrity_check'])).filter((text) => text !== 'ok')
+  const links = all('PRAGMA foreign_key_check').map((row) => `a link of ${row['table']} (row ${row['rowid']}) leads nowhere`)
+  return [...faults, ...links]
+}
+
+function auditChain(all: Query): string[] {
+  let hash = ''
+  let id = 0
+  for (const row of all('SELECT * FROM audit ORDER BY id')) {
+    const values = ['id', 'revision', 'at', 'who', 'what', 'org', 'kind', 'key', 'before', 'after'].map((column) => row[column] ?? null)
+    if (row['id'] !== id + 1) return [`the audit misses row ${id + 1}`]
+    if (row['hash'] !== auditHash(hash, values)) return [`audit row ${row['id']} was changed`]
+    hash = row['hash']
+    id++
+  }
+  return []
+}
+
+function records<Record>(all: Query, kind: string): Record[] {
+  return all(`SELECT body FROM records WHERE kind = '${kind}'`).map((row) => JSON.parse(String(row['body'])) as Record)
+}
+
+function numbers(all: Query): string[] {
+  const counters = new Map(all('SELECT name, value FROM counters').map((row) => [String(row['name']), Number(row['value'])]))
+  const faults: string[] = []
+  const check = (counter: string, value: number, what: string): void => {
+    if (value > (counters.get(counter) ?? 0)) faults.push(`${what} uses ${value}, above its counter ${counter}`)
+  }
+  for (const network of records<NetworkRecord>(all, 'networks')) check('network', network.id, `network ${network.name}`)
+  for (const address of records<AddressRecord>(all, 'addresses')) {
+    check(`flycast/${address.network}`, flycastNumber(parseIpv6(address.address)), address.address)
+    check(`generation/${address.network}`, address.generation, address.address)
+  }
+  check('revision', Number(all('SELECT max(revision) AS last FROM audit')[0]?.['last'] ?? 0), 'the audit')
+  return faults
+}
+
+function credentials(all: Query, vault: Vault | null): string[] {
+  if (vault === null) return []
+  return records<ServiceRecord>(all, 'services').flatMap((service) => {
+    try {
+      if (service.redis !== undefined) vault.open(service.id, service.redis.sealed)
+      return []
+    } catch (error) {
+      return [asNearcastError(error).message]
+    }
+  })
+}
