@@ -227,8 +227,8 @@ export class PortableConnection {
     const carriage = new Carriage(this.#client, upstream, (end) => this.#finish(end))
     carriage.bytesUp = this.#down.held.length
     carriage.bytesDown = this.#up.held.length
-    this.#up.outgoing.push(this.#down.held)
-    this.#down.outgoing.push(this.#up.held)
+    if (this.#down.held.length > 0) this.#up.outgoing.push(this.#down.held)
+    if (this.#up.held.length > 0) this.#down.outgoing.push(this.#up.held)
     this.#down.held = this.#up.held = new Uint8Array()
     this.#flush()
     this.#carriage = carriage

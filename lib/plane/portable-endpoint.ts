@@ -2,7 +2,8 @@
  * One side of a connection on a Node socket (TCP, Unix or TLS over TCP): reading on demand, ordered writes, FIN, RST.
  *
  * It hides what differs: a TLS socket can't be reset, its TCP socket can; a Unix socket has no RST; Node refuses to reset
- * while a shutdown is queued, so FIN is sent only behind an empty queue. It decides nothing.
+ * while a shutdown is queued, so FIN is sent only behind an empty queue; and Node destroys a socket whose write failed,
+ * with what the peer had said before unread in the kernel, so write errors are kept from it here. It decides nothing.
  */
 import type { Socket } from 'node:net'
 
@@ -21,6 +22,7 @@ export interface EndpointListener {
 export const SILENT: EndpointListener = { data: () => undefined, end: () => undefined, failed: () => undefined, drain: () => undefined }
 
 const EMPTY = Buffer.alloc(0)
+const RESET = Object.assign(new Error('The peer reset the connection.'), { code: 'ECONNRESET' })
 /** How long a flushed peer may take to end too. */
 const LINGER_MS = 5000
 /** A closing peer that takes nothing of what is queued is reset after this many times LINGER_MS. */
@@ -33,6 +35,7 @@ export class Endpoint {
   readonly #unix: boolean
   #lingering: NodeJS.Timeout | undefined
   #reading = false
+  #deaf: 'ended' | 'reset' | null = null
   #gone = false
   /** Called once, when the descriptor is closed. */
   onGone: () => void = () => undefined
@@ -48,12 +51,10 @@ export class Endpoint {
     this.#unix = unix
     socket.on('data', (chunk: Buffer) => this.listener.data(chunk))
     socket.on('drain', () => this.listener.drain())
-    socket.on('end', () => {
-      this.ended = true
-      this.listener.end()
-    })
+    socket.on('end', () => this.#onEnd())
     socket.on('error', (error) => this.#fail(error))
     if (tcp !== socket) tcp.on('error', (error) => this.#fail(error))
+    for (const each of new Set([socket, tcp])) catchWriteErrors(each, (error) => this.#onWriteError(error))
     socket.on('close', () => {
       if (tcp !== socket) tcp.destroy()
     })
@@ -65,6 +66,24 @@ export class Endpoint {
       clearInterval(this.#lingering)
       this.onGone()
     })
+  }
+
+  /** Behind a failed write the kernel's end of file alone doesn't say how the peer went; the error does. */
+  #onEnd(): void {
+    if (this.#deaf === 'reset') return this.#fail(RESET)
+    this.ended = true
+    this.listener.end()
+    if (this.#deaf === 'ended') this.#fail(RESET)
+  }
+
+  /**
+   * The peer takes nothing any more. What it said before is still read: up to its FIN when it had sent one (the kernel
+   * then answers EPIPE), else up to the reset. Unread sides that were reset are over.
+   */
+  #onWriteError(error: NodeJS.ErrnoException): void {
+    if (this.failed || this.#deaf) return
+    this.#deaf = error.code === 'EPIPE' ? 'ended' : 'reset'
+    if (this.ended || (this.#deaf === 'reset' && !this.#reading)) this.#fail(error)
   }
 
   #fail(error: NodeJS.ErrnoException | null): void {
@@ -98,12 +117,12 @@ export class Endpoint {
    * nothing and reports it. Unix sockets don't answer, and a side that we ended can't be asked.
    */
   probe(): void {
-    if (this.#reading || this.#socket.writableLength > 0 || this.#socket.writableEnded || this.#tcp.destroyed) return
+    if (this.#reading || this.#deaf || this.#socket.writableLength > 0 || this.#socket.writableEnded || this.#tcp.destroyed) return
     this.#tcp.write(EMPTY)
   }
 
   write(bytes: Uint8Array): void {
-    if (!this.#socket.writableEnded && !this.#socket.destroyed) this.#socket.write(bytes)
+    if (!this.#deaf && !this.#socket.writableEnded && !this.#socket.destroyed) this.#socket.write(bytes)
   }
 
   /** FIN behind everything written. */
@@ -152,4 +171,16 @@ export class Endpoint {
     this.finish()
     this.resume()
   }
+}
+
+/** Reports write errors and lets the stream believe that all is well; who owns the socket decides. */
+function catchWriteErrors(socket: Socket, onError: (error: Error) => void): void {
+  const write = socket._write.bind(socket)
+  const writev = socket._writev?.bind(socket)
+  const caught = (done: () => void) => (error?: Error | null) => {
+    if (error) onError(error)
+    done()
+  }
+  socket._write = (chunk, encoding, done) => write(chunk, encoding, caught(done))
+  if (writev) socket._writev = (chunks, done) => writev(chunks, caught(done))
 }

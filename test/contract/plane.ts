@@ -7,12 +7,14 @@ import { createServer } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Brain, CarryResult, DialTarget, ListenOptions, Listener, ListenTarget, Plane, PlaneAction, PlaneEvent } from '../../lib/plane/plane.ts'
 import { formatIpv6 } from '../../lib/address.ts'
+import { bulkPeer } from '../support/bulk-peer.ts'
 import { deafServer } from '../support/deaf-server.ts'
 import { until } from '../support/until.ts'
 import { PROXY_IDENTITY, Wires } from '../support/wires.ts'
 import type { End, Transport } from '../support/wires.ts'
 
 const MIB = 1 << 20
+const GIB = 1 << 30
 const DIAL_TIMEOUT_MS = 3000
 const CARRY: PlaneAction = { type: 'carry' }
 
@@ -49,14 +51,6 @@ export function planeContract(name: string, makePlane: () => Plane): void {
         },
       })
       return plane.listen({ target: listenTarget, brain, ...options })
-    }
-
-    /** Dials at once and carries. */
-    function carrier(target: DialTarget): Script {
-      return (event) => {
-        if (event.type === 'accepted') return [dialTo(target)]
-        return event.type === 'dialled' ? [CARRY] : undefined
-      }
     }
 
     async function carried(): Promise<{ client: End; upstream: End }> {
@@ -312,6 +306,23 @@ export function planeContract(name: string, makePlane: () => Plane): void {
       expect(upstream.errorCode).toBe('ECONNRESET')
     })
 
+    test(`1 GiB (TCP; else a quarter) each way at once, by checksum`, { timeout: 60_000 }, async () => {
+      const bytes = transport === 'tcp' ? GIB : GIB / 4
+      const peer = await bulkPeer(wires, bytes)
+      try {
+        const target = peer.target
+        const listener = await listen(carrier(target))
+        peer.connect(listener.port, listenTarget)
+        const report = await peer.report
+        expect(report.received).toEqual({ client: bytes, upstream: bytes })
+        expect(report.checksums.clientReceived).toBe(report.checksums.upstreamSent)
+        expect(report.checksums.upstreamReceived).toBe(report.checksums.clientSent)
+        expect(await result()).toMatchObject({ bytesUp: bytes, bytesDown: bytes, how: 'end' })
+      } finally {
+        await peer.close()
+      }
+    })
+
     test('nothing is lost when a sender closes with bytes in flight', async () => {
       const { client, upstream } = await carried()
       upstream.socket.pause()
@@ -326,7 +337,7 @@ export function planeContract(name: string, makePlane: () => Plane): void {
     })
 
     test('the last words of a server that closes on a talking client arrive', async () => {
-      const words = 'x'.repeat(100_000)
+      const words = 'x'.repeat(16_000)
       const target = await wires.server((end) => {
         end.socket.pause()
         end.socket.end(words, () => end.socket.destroy())
@@ -437,15 +448,13 @@ export function planeContract(name: string, makePlane: () => Plane): void {
     })
 
     test('asks, and is answered also when the answer fails', async () => {
-      const script: Script = (event) => {
-        if (event.type === 'accepted') return [{ type: 'ask', question: 'good' }, { type: 'ask', question: 'bad' }, { type: 'ask', question: 'worse' }]
-        return undefined
-      }
-      const answer = (id: number, question: unknown): Promise<unknown> => {
-        if (question === 'worse') throw new Error('thrown')
-        return question === 'good' ? Promise.resolve(`${id} knows`) : Promise.reject(new Error('rejected'))
-      }
-      const listener = await listen(script, { answer })
+      const questions = ['good', 'bad', 'worse'].map((question): PlaneAction => ({ type: 'ask', question }))
+      const listener = await listen((event) => (event.type === 'accepted' ? questions : undefined), {
+        answer(id, question) {
+          if (question === 'worse') throw new Error('thrown')
+          return question === 'good' ? Promise.resolve(`${id} knows`) : Promise.reject(new Error('rejected'))
+        },
+      })
       await wires.client(listener, listenTarget)
       await until('three answers', () => types().filter((type) => type === 'answered').length === 3)
       expect(events).toContainEqual({ type: 'answered', question: 'good', answer: '1 knows' })
@@ -549,6 +558,14 @@ export function planeContract(name: string, makePlane: () => Plane): void {
       expect(types().filter((type) => type === 'closed')).toHaveLength(atOnce + quick)
     })
   })
+}
+
+/** Dials at once and carries. */
+function carrier(target: DialTarget): Script {
+  return (event) => {
+    if (event.type === 'accepted') return [dialTo(target)]
+    return event.type === 'dialled' ? [CARRY] : undefined
+  }
 }
 
 function dialTo(target: DialTarget): PlaneAction {

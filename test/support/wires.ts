@@ -18,9 +18,14 @@ export type Transport = 'tcp' | 'unix' | 'tls'
 export const PROXY_IDENTITY = 'nearcast://proxy/mad-1'
 export const AGENT_IDENTITY = 'nearcast://agent/mad-1'
 
-let identities: { readonly proxy: HopTls; readonly agent: HopTls } | undefined
+interface Identities {
+  readonly proxy: HopTls
+  readonly agent: HopTls
+}
 
-function issueIdentities(): { proxy: HopTls; agent: HopTls } {
+let identities: Identities | undefined
+
+function issueIdentities(): Identities {
   const directory = mkdtempSync(join(tmpdir(), 'nearcast-ca-'))
   try {
     const ca = createTestCa(directory)
@@ -81,12 +86,13 @@ export class Wires {
   readonly proxyTls: HopTls | undefined
   readonly agentTls: HopTls | undefined
 
-  constructor(transport: Transport) {
+  /** `shared`: the identities of another instance, in another thread. */
+  constructor(transport: Transport, shared?: Identities) {
     this.transport = transport
     if (transport !== 'tls') return
-    identities ??= issueIdentities()
-    this.proxyTls = identities.proxy
-    this.agentTls = identities.agent
+    const { proxy, agent } = shared ?? (identities ??= issueIdentities())
+    this.proxyTls = proxy
+    this.agentTls = agent
   }
 
   path(): string {
@@ -100,7 +106,7 @@ export class Wires {
   }
 
   /** A client of a listening plane. */
-  client(listener: Listener, target: ListenTarget, pauseOnOpen = false): Promise<End> {
+  client(listener: Pick<Listener, 'port'>, target: ListenTarget, pauseOnOpen = false): Promise<End> {
     const tcp = target.kind === 'unix' ? connect({ path: target.path, allowHalfOpen: true }) : connect({ host: '::1', port: listener.port, allowHalfOpen: true, noDelay: true })
     this.#tcps.push(tcp)
     const { proxyTls } = this
