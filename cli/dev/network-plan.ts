@@ -109,20 +109,34 @@ function joinAppHost(at: At, app: AppHost): void {
 
 function joinRegions(at: At, topology: Topology, link: Link, kind: LinkKind): void {
   const number = new Map(topology.regions.map((region) => [region.id, region.number]))
+  const ends = [[link.left, link.right], [link.right, link.left]] as const
+  const card = (own: string, other: string): string => hardwareAddress(number.get(own), number.get(other))
   if (kind === 'netem') {
+    const [near, far] = [linkInterface(link.right), linkInterface(link.left)]
     at(regionNamespace(link.left)).push(
-      `link add ${linkInterface(link.right)} type veth peer name ${linkInterface(link.left)} netns ${regionNamespace(link.right)}`,
+      `link add ${near} address ${card(link.left, link.right)} type veth peer name ${far} address ${card(link.right, link.left)} netns ${regionNamespace(link.right)}`,
     )
   }
-  for (const [own, other] of [[link.left, link.right], [link.right, link.left]] as const) {
+  for (const [own, other] of ends) {
     const port = linkInterface(other)
     const list = at(regionNamespace(own))
     if (kind === 'relay') {
-      list.push(`link add ${port} type veth peer name ${relayInterface(own, other)} netns ${LINKS_NAMESPACE}`)
+      list.push(`link add ${port} address ${card(own, other)} type veth peer name ${relayInterface(own, other)} netns ${LINKS_NAMESPACE}`)
       at(LINKS_NAMESPACE).push(`link set ${relayInterface(own, other)} up`)
     }
-    list.push(`link set ${port} up`, `address add ${linkLocal(number.get(own))}/64 dev ${port} nodad`)
+    // Neighbours are told, not discovered: the first packet has no extra round trip, and a cut line stays silent.
+    list.push(
+      `link set ${port} up`,
+      `address add ${linkLocal(number.get(own))}/64 dev ${port} nodad`,
+      `neighbor add ${linkLocal(number.get(other))} lladdr ${card(other, own)} dev ${port} nud permanent`,
+    )
   }
+}
+
+/** Locally administered; one per end of a link. */
+function hardwareAddress(own: number | undefined, other: number | undefined): string {
+  const hex = (value: number | undefined): string => (value ?? 0).toString(16).padStart(2, '0')
+  return `02:00:00:00:${hex(own)}:${hex(other)}`
 }
 
 function linkLocal(region: number | undefined): string {

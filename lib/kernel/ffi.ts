@@ -32,6 +32,7 @@ export interface SystemCalls {
   ppoll(fds: Uint8Array, count: number, timeout: Uint8Array | null, mask: null): number
   ioctl(fd: number, request: number, argument: Uint8Array): number
   setns(fd: number, type: number): number
+  waitid(kind: number, id: number, info: Uint8Array, options: number): number
   prctl(option: number, argument: number, third: number, fourth: number, fifth: number): number
 }
 
@@ -48,6 +49,7 @@ const SIGNATURES: Record<keyof SystemCalls, string> = {
   ppoll: 'int ppoll(void *, unsigned long, void *, void *)',
   ioctl: 'int ioctl(int, unsigned long, void *)',
   setns: 'int setns(int, int)',
+  waitid: 'int waitid(int, unsigned int, void *, int)',
   prctl: 'int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)',
 }
 

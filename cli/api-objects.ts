@@ -1,0 +1,49 @@
+/** What the API answers, as far as the commands read it. Members that this version doesn't know pass through to --json. */
+import { z } from 'zod'
+
+export const networkObject = z.looseObject({ id: z.number(), name: z.string(), prefix: z.string() })
+export const orgObject = z.looseObject({ id: z.string(), name: z.string(), createdAt: z.string().optional(), networks: z.array(networkObject).default([]) })
+
+const reached = z.looseObject({ id: z.string(), ms: z.number().optional(), error: z.string().optional() })
+export const provisioning = z.looseObject({
+  revision: z.number(),
+  ms: z.number(),
+  agents: z.array(reached).default([]),
+  proxies: z.array(reached).default([]),
+  missing: z.array(z.string()).default([]),
+})
+
+export const redisObject = z.looseObject({
+  id: z.string(),
+  org: z.string(),
+  name: z.string(),
+  region: z.string(),
+  replicas: z.array(z.string()).default([]),
+  network: z.union([z.string(), z.number()]).optional(),
+  address: z.string(),
+  port: z.number(),
+  hostname: z.string(),
+  username: z.string(),
+  password: z.string(),
+  url: z.string(),
+  env: z.record(z.string(), z.union([z.string(), z.number()])),
+  createdAt: z.string().optional(),
+  state: z.unknown().optional(),
+  provisioning: provisioning.optional(),
+})
+export type RedisObject = z.infer<typeof redisObject>
+
+export const serviceObject = z.looseObject({ id: z.string(), name: z.string(), kind: z.string(), port: z.number() })
+export const addressObject = z.looseObject({ address: z.string(), service: z.string().optional() })
+export const tokenObject = z.looseObject({ id: z.string(), name: z.string().optional(), role: z.string().optional(), token: z.string().optional() })
+export const joinToken = z.looseObject({ token: z.string() })
+
+/** A list, bare or as the only array member of an object (`{"databases": […]}`). */
+export function listOf<Item extends z.ZodType>(item: Item) {
+  return z.preprocess((answer) => {
+    if (Array.isArray(answer) || typeof answer !== 'object' || answer === null) return answer
+    const arrays = Object.values(answer).filter(Array.isArray)
+    return arrays.length === 1 ? arrays[0] : answer
+  }, z.array(item))
+}
+export const anyObject = z.record(z.string(), z.unknown())

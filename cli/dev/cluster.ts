@@ -1,0 +1,189 @@
+/**
+ * A development cluster from nothing to ready: the world, its network, the router, then all agents and proxies at once,
+ * then organizations and databases through the API, like any other client. Each step is told to `progress`.
+ */
+import { randomBytes } from 'node:crypto'
+import { closeSync } from 'node:fs'
+import { z } from 'zod'
+import { NearcastError } from '../../lib/errors.ts'
+import type { ListeningSocket } from '../../lib/kernel/listen.ts'
+import { ApiClient } from '../api-client.ts'
+import type { RedisObject } from '../api-objects.ts'
+import { anyObject, joinToken, listOf, orgObject, redisObject } from '../api-objects.ts'
+import { appHostAddress } from './app-address.ts'
+import { Links, relaySpec } from './links.ts'
+import { appAddressCommands, planNetwork } from './network-plan.ts'
+import { NETEM_PROBE, ipScript, networkScript } from './network-script.ts'
+import { programFile } from './program-file.ts'
+import type { PlannedProgram } from './programs.ts'
+import { PROGRAM_ENVIRONMENT, logFile, planAgent, planForwarder, planProxy, planRouter } from './programs.ts'
+import type { Topology } from './topology.ts'
+import { FIRST_INHERITED_FD, World } from './world.ts'
+
+const READY_TIMEOUT_MS = 45_000
+const TOKEN_BYTES = 32
+
+export interface ClusterOptions {
+  readonly topology: Topology
+  /** Opened outside; the cluster takes both descriptors over and closes them here. */
+  readonly api: ListeningSocket
+  readonly forward: ListeningSocket
+  readonly progress: (step: string) => void
+}
+
+export interface AppAddress {
+  readonly id: string
+  readonly org: string
+  readonly region: string
+  readonly address: string
+}
+
+export class Cluster {
+  readonly topology: Topology
+  readonly world: World
+  readonly links: Links
+  readonly apiUrl: string
+  readonly token: string
+  readonly forwardPort: number
+  readonly client: ApiClient
+  /** organization -> its network's /48 */
+  readonly networks = new Map<string, string>()
+  appAddresses: readonly AppAddress[] = []
+  databases: readonly RedisObject[] = []
+  readonly #progress: (step: string) => void
+
+  private constructor(options: ClusterOptions, world: World, links: Links, token: string) {
+    this.topology = options.topology
+    this.world = world
+    this.links = links
+    this.token = token
+    this.apiUrl = `http://127.0.0.1:${options.api.port}`
+    this.forwardPort = options.forward.port
+    this.client = new ApiClient({ url: this.apiUrl, token })
+    this.#progress = options.progress
+  }
+
+  /** The world with its network; nothing runs in it yet. @throws NearcastError dev.* */
+  static async open(options: ClusterOptions): Promise<Cluster> {
+    const { topology, api, forward, progress } = options
+    progress('namespaces')
+    const world = await World.open([api.fd, forward.fd]).finally(() => {
+      closeSync(api.fd)
+      closeSync(forward.fd)
+    })
+    try {
+      const kind = (await world.call('script', { text: NETEM_PROBE })).trim() === 'yes' ? 'netem' : 'relay'
+      progress(`network: ${topology.hosts.length} hosts, ${topology.appHosts.length} app hosts, ${topology.links.length} links (${kind})`)
+      await world.call('script', { text: networkScript(planNetwork(topology, kind)) })
+      const links = new Links(world, topology, kind)
+      const base = { env: PROGRAM_ENVIRONMENT, logFile: logFile('links/relay') }
+      await links.start((list) => relaySpec(base, process.execPath, programFile('cli/dev/link-relay'), list))
+      return new Cluster(options, world, links, `ncb_${randomBytes(TOKEN_BYTES).toString('base64url')}`)
+    } catch (error) {
+      await world.close()
+      throw error
+    }
+  }
+
+  /** Resolves when every program is ready and every demo database answered for. @throws NearcastError */
+  async start(): Promise<void> {
+    this.#progress('router')
+    await this.#run([planRouter(this.topology, FIRST_INHERITED_FD, this.token)])
+    this.#progress(`organizations: ${this.topology.orgs.join(', ')}`)
+    for (const name of this.topology.orgs) await this.#createOrg(name)
+    await this.#addressAppHosts()
+    await this.#startPrograms()
+    await this.#createDatabases()
+    await this.#startForwarder()
+  }
+
+  async #createOrg(name: string): Promise<void> {
+    const org = await this.client.post('/v1/orgs', { name }, orgObject)
+    const prefix = org.networks[0]?.prefix
+    if (prefix === undefined) throw new NearcastError('dev.failed', `The registry gave ${name} no network.`)
+    this.networks.set(name, prefix)
+  }
+
+  async #addressAppHosts(): Promise<void> {
+    this.appAddresses = this.topology.appHosts.map((app) => ({
+      id: app.id,
+      org: app.org,
+      region: app.region,
+      address: appHostAddress(this.topology, app, this.networks.get(app.org) ?? ''),
+    }))
+    const scripts = this.topology.appHosts.map((app, index) => {
+      const address = this.appAddresses[index]?.address ?? ''
+      return ipScript(app.id, appAddressCommands(address)) + ipScript(app.host, [`route add ${this.networks.get(app.org)} dev ${app.ingress}`])
+    })
+    await this.world.call('script', { text: scripts.join('') })
+  }
+
+  async #startPrograms(): Promise<void> {
+    const { topology, networks } = this
+    const agents = topology.hosts.filter(({ agent }) => agent)
+    this.#progress(`${agents.length} agents, ${topology.hosts.length} proxies`)
+    const joining = [...agents.map((host) => ({ host, kind: 'agent' as const })), ...topology.hosts.map((host) => ({ host, kind: 'proxy' as const }))]
+    const planned = await Promise.all(
+      joining.map(async ({ host, kind }) => {
+        const { token } = await this.client.post('/v1/join-tokens', { kind, id: host.id, region: host.region, host: host.id }, joinToken)
+        return kind === 'agent' ? planAgent(topology, host, token) : planProxy(topology, host, token, networks)
+      }),
+    )
+    await this.#run(planned)
+  }
+
+  async #createDatabases(): Promise<void> {
+    const { databases } = this.topology
+    if (databases.length === 0) return
+    this.#progress(`databases: ${databases.map(({ org, name }) => `${org}/${name}`).join(', ')}`)
+    this.databases = await Promise.all(
+      databases.map(({ org, ...body }) => this.client.post(`/v1/orgs/${encodeURIComponent(org)}/redis`, body, redisObject)),
+    )
+  }
+
+  /** The first demo database, from its organization's app host in its own region. */
+  async #startForwarder(): Promise<void> {
+    const [demo] = this.topology.databases
+    const [database] = this.databases
+    const app = this.topology.appHosts.find(({ org, region }) => org === demo?.org && region === demo.region)
+    if (database === undefined || app === undefined) return
+    await this.world.call('keep', { program: planForwarder(app, FIRST_INHERITED_FD + 1, database.address, database.port) })
+  }
+
+  async #run(planned: readonly PlannedProgram[]): Promise<void> {
+    await this.world.call('write', { files: planned.flatMap(({ files }) => files) })
+    for (const { spec } of planned) await this.world.call('keep', { program: spec })
+    await Promise.all(planned.map(({ spec, adminSocket }) => this.#ready(spec.id, adminSocket)))
+  }
+
+  async #ready(id: string, socket: string): Promise<void> {
+    try {
+      await this.world.call('ready', { id, socket, timeoutMs: READY_TIMEOUT_MS })
+    } catch (error) {
+      // The log is gone with the cluster: what it said last has to be told now.
+      const tail = await this.world.call('script', { text: `tail -n 5 ${logFile(id)}` }).catch(() => '')
+      const message = error instanceof Error ? error.message : String(error)
+      throw new NearcastError('dev.failed', tail === '' ? message : `${message}\n${tail.trimEnd()}`, { cause: error })
+    }
+  }
+
+  /** Every service of an organization that has an address, for its app hosts' hosts files. */
+  async names(org: string): Promise<{ readonly name: string; readonly address: string }[]> {
+    const [databases, addresses, services] = await Promise.all([
+      this.client.get(`/v1/orgs/${encodeURIComponent(org)}/redis`, listOf(redisObject)),
+      this.client.get(`/v1/orgs/${encodeURIComponent(org)}/addresses`, listOf(anyObject)),
+      this.client.get(`/v1/orgs/${encodeURIComponent(org)}/services`, listOf(z.looseObject({ id: z.string(), name: z.string() }))),
+    ])
+    const named = new Map(databases.map(({ name, address }) => [address, name]))
+    for (const { address, service } of addresses) {
+      const name = services.find((each) => each.id === service || each.name === service)?.name
+      if (name !== undefined && typeof address === 'string') named.set(address, name)
+    }
+    return [...named].map(([address, name]) => ({ name, address }))
+  }
+
+  /** Nothing is left when this resolves. Idempotent. */
+  close(): Promise<void> {
+    return this.world.close()
+  }
+}

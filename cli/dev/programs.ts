@@ -1,0 +1,123 @@
+/**
+ * The programs of a cluster: their configuration files as TOML and how each is started. Pure.
+ */
+import { stringify } from 'smol-toml'
+import { RUN_DIRECTORY } from './inside-protocol.ts'
+import type { ProgramSpec } from './kept-program.ts'
+import { programFile } from './program-file.ts'
+import type { AppHost, Host, Topology } from './topology.ts'
+
+export type ProgramKind = 'router' | 'agent' | 'proxy'
+
+const FEED_PORT = 7300
+export const HOP_PORT = 7400
+
+export interface ProgramFile {
+  readonly path: string
+  readonly text: string
+}
+
+export interface PlannedProgram {
+  readonly spec: ProgramSpec
+  readonly files: readonly ProgramFile[]
+  readonly adminSocket: string
+}
+
+function stateDirectory(host: Host, kind: ProgramKind): string {
+  return `${RUN_DIRECTORY}/state/${host.id}/${kind}`
+}
+
+export function logFile(id: string): string {
+  return `${RUN_DIRECTORY}/logs/${id.replace('/', '-')}.log`
+}
+
+export function agentDataDirectory(host: Host): string {
+  return `${stateDirectory(host, 'agent')}/data`
+}
+
+export function hopSocket(host: Host): string {
+  return `${RUN_DIRECTORY}/state/${host.id}/hop.sock`
+}
+
+export const PROGRAM_ENVIRONMENT: Readonly<Record<string, string>> = {
+  PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin',
+  LANG: 'C.UTF-8',
+  HOME: `${RUN_DIRECTORY}/tmp`,
+  TMPDIR: `${RUN_DIRECTORY}/tmp`,
+  // Three agents and four proxies load the same modules: what one has compiled the others take.
+  NODE_COMPILE_CACHE: `${RUN_DIRECTORY}/tmp/compile-cache`,
+}
+
+interface Extra {
+  readonly env?: Readonly<Record<string, string>>
+  readonly fds?: readonly number[]
+  readonly files?: readonly ProgramFile[]
+}
+
+function plan(host: Host, kind: ProgramKind, configuration: Record<string, unknown>, extra: Extra = {}): PlannedProgram {
+  const id = `${host.id}/${kind}`
+  const directory = stateDirectory(host, kind)
+  const adminSocket = `${directory}/admin.sock`
+  const path = `${RUN_DIRECTORY}/config/${host.id}-${kind}.toml`
+  return {
+    adminSocket,
+    files: [{ path, text: stringify({ ...configuration, admin: { listen: `unix:${adminSocket}` } }) }, { path: `${directory}/.made`, text: '' }, ...(extra.files ?? [])],
+    spec: {
+      id,
+      namespace: host.id,
+      command: [process.execPath, programFile(`${kind}/main`), '--config', path],
+      env: { ...PROGRAM_ENVIRONMENT, ...extra.env },
+      ...(extra.fds && { fds: extra.fds }),
+      logFile: logFile(id),
+    },
+  }
+}
+
+/** `apiFd` is process 1's descriptor of the API's listener; the router gets it as 3. */
+export function planRouter(topology: Topology, apiFd: number, bootstrapToken: string): PlannedProgram {
+  const host = topology.router
+  const configuration = {
+    id: 'main',
+    stateDir: stateDirectory(host, 'router'),
+    api: { listen: 'fd:3' },
+    feed: { listen: `[::]:${FEED_PORT}`, advertise: `[${host.address}]:${FEED_PORT}` },
+  }
+  return plan(host, 'router', configuration, { fds: [apiFd], env: { NEARCAST_BOOTSTRAP_TOKEN: bootstrapToken } })
+}
+
+function joining(topology: Topology, host: Host, kind: ProgramKind, token: string): { readonly keys: Record<string, unknown>; readonly file: ProgramFile } {
+  const path = `${stateDirectory(host, kind)}/join-token`
+  const keys = {
+    id: host.id,
+    host: host.id,
+    region: host.region,
+    stateDir: stateDirectory(host, kind),
+    router: `https://[${topology.router.address}]:${FEED_PORT}`,
+    joinTokenFile: path,
+  }
+  return { keys, file: { path, text: `${token}\n` } }
+}
+
+export function planAgent(topology: Topology, host: Host, token: string): PlannedProgram {
+  const { keys, file } = joining(topology, host, 'agent', token)
+  const hop = { listen: `[::]:${HOP_PORT}`, advertise: `[${host.address}]:${HOP_PORT}`, socket: hopSocket(host) }
+  return plan(host, 'agent', { ...keys, dataDir: agentDataDirectory(host), hop }, { files: [file] })
+}
+
+/** `networks`: organization -> its network's /48. */
+export function planProxy(topology: Topology, host: Host, token: string, networks: ReadonlyMap<string, string>): PlannedProgram {
+  const { keys, file } = joining(topology, host, 'proxy', token)
+  const ingress = topology.appHosts.filter((app) => app.host === host.id).map((app) => ({ interface: app.ingress, network: networks.get(app.org) ?? '' }))
+  return plan(host, 'proxy', { ...keys, manageHost: true, ingress }, { files: [file] })
+}
+
+export function planForwarder(app: AppHost, listenFd: number, address: string, port: number): ProgramSpec {
+  return {
+    id: `${app.id}/forwarder`,
+    namespace: app.id,
+    command: [process.execPath, programFile('cli/dev/forwarder'), '3', address, String(port)],
+    env: PROGRAM_ENVIRONMENT,
+    fds: [listenFd],
+    logFile: logFile(`${app.id}/forwarder`),
+  }
+}
