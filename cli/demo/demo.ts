@@ -2,7 +2,7 @@
  * `nearcast demo`: runs the story against a cluster that it starts itself, shows each step with its real output and
  * verdict, and ends the cluster. With --json the last line is `{"steps":[{"name","ok",…}],"ok":true}`.
  */
-import colours from 'picocolors'
+import { colours } from '../output.ts'
 import { DemoCluster } from './cluster.ts'
 import { STORY } from './story.ts'
 import type { Memory } from './story.ts'
