@@ -40,7 +40,7 @@ function readToml(file: string): Table {
     throw new NearcastError('config.missing', `Can't read the configuration ${file}; name another with --config.`, { cause: error })
   }
   try {
-    return parse(text) as Table
+    return parse(text)
   } catch (error) {
     if (!(error instanceof TomlError)) throw error
     const why = error.message.split('\n')[0] ?? ''
@@ -52,16 +52,23 @@ function readToml(file: string): Table {
 function applyEnvironment(table: Table, schema: z.ZodType, prefix: string, env: NodeJS.ProcessEnv): void {
   const object = unwrap(schema)
   if (!(object instanceof z.ZodObject)) return
-  for (const [key, field] of Object.entries(object.shape as Record<string, z.ZodType>)) {
+  for (const [key, field] of Object.entries(object.shape)) {
     const name = prefix + key.replaceAll(/([a-z0-9])([A-Z])/g, '$1_$2').replaceAll('-', '_').toUpperCase()
     if (unwrap(field) instanceof z.ZodObject) {
-      const nested = (table[key] ?? {}) as Table
-      applyEnvironment(nested, field, `${name}_`, env)
-      if (Object.keys(nested).length > 0) table[key] = nested
+      const nested = table[key] ?? {}
+      // What is no table in the file is left for the schema to refuse.
+      if (isTable(nested)) {
+        applyEnvironment(nested, field, `${name}_`, env)
+        if (Object.keys(nested).length > 0) table[key] = nested
+      }
     }
     const value = env[name]
     if (value !== undefined) table[key] = tomlValue(value)
   }
+}
+
+function isTable(value: unknown): value is Table {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function unwrap(schema: z.ZodType): z.ZodType {

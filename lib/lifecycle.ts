@@ -1,15 +1,21 @@
 /**
  * A program's life: starting -> ready -> draining -> stopped. What was started last is stopped first.
  *
- * `stop` is idempotent and ends within `stopTimeoutMs` whatever its parts do: a part that hangs is reported, not waited for.
+ * `stop` is idempotent and ends within twice `stopTimeoutMs` whatever its parts do: one after the other for the first
+ * `stopTimeoutMs`, then all that remain at once for as long again, so that a part that hangs costs no other its turn.
+ * A part that hangs or throws is reported, not waited for.
  */
 export type LifecycleState = 'starting' | 'ready' | 'draining' | 'stopped'
 
 type Stop = () => void | Promise<void>
+interface Part {
+  readonly name: string
+  readonly stop: Stop
+}
 
 export class Lifecycle {
   #state: LifecycleState = 'starting'
-  readonly #parts: { name: string; stop: Stop }[] = []
+  readonly #parts: Part[] = []
   readonly #stopTimeoutMs: number
   #stopping: Promise<string[]> | undefined
 
@@ -21,9 +27,10 @@ export class Lifecycle {
     return this.#state
   }
 
-  /** Registers what has just been started. */
+  /** Registers what has just been started. A start that ends after `stop` has begun is stopped too: nothing outlives its program. */
   started(name: string, stop: Stop): void {
-    this.#parts.push({ name, stop })
+    if (this.#state === 'stopped') void settledInTime(stop, this.#stopTimeoutMs)
+    else this.#parts.push({ name, stop })
   }
 
   ready(): void {
@@ -39,8 +46,20 @@ export class Lifecycle {
   async #stopAll(): Promise<string[]> {
     this.#state = 'draining'
     const failed: string[] = []
-    for (const part of this.#parts.toReversed()) {
-      if (!(await settledInTime(part.stop, this.#stopTimeoutMs))) failed.push(part.name)
+    const stopPart = async ({ name, stop }: Part, timeoutMs: number): Promise<void> => {
+      if (!(await settledInTime(stop, timeoutMs))) failed.push(name)
+    }
+    const deadlineMs = performance.now() + this.#stopTimeoutMs
+    // Taken one by one: a part may be registered while another is being stopped.
+    while (this.#parts.length > 0) {
+      const remainingMs = deadlineMs - performance.now()
+      if (remainingMs > 0) {
+        const last = this.#parts.pop()
+        if (last !== undefined) await stopPart(last, remainingMs)
+      } else {
+        const rest = this.#parts.splice(0).toReversed()
+        await Promise.all(rest.map((part) => stopPart(part, this.#stopTimeoutMs)))
+      }
     }
     this.#state = 'stopped'
     return failed
@@ -63,14 +82,13 @@ async function settledInTime(stop: Stop, timeoutMs: number): Promise<boolean> {
 
 /** Runs `stop` once on SIGTERM or SIGINT and ends the process: 0, or 1 when a part failed to stop. */
 export function stopOnSignals(lifecycle: Lifecycle, report: (failed: string[]) => void): void {
+  const end = async (): Promise<void> => {
+    const failed = await lifecycle.stop()
+    if (failed.length > 0) report(failed)
+    process.exit(failed.length > 0 ? 1 : 0)
+  }
   const onSignal = (): void => {
-    lifecycle.stop().then(
-      (failed) => {
-        if (failed.length > 0) report(failed)
-        process.exit(failed.length > 0 ? 1 : 0)
-      },
-      () => process.exit(1),
-    )
+    end().catch(() => process.exit(1))
   }
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)
