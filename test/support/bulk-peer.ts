@@ -2,6 +2,7 @@
  * Both ends of one bulk transfer in a thread of their own, so that the plane under test has its core to itself:
  * each end sends the same amount at full speed, and counts and checksums (CRC-32) what it sends and receives.
  */
+/* oxlint-disable unicorn/require-post-message-target-origin -- threads have no origin */
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { crc32 } from 'node:zlib'
 import type { DialTarget, ListenTarget } from '../../lib/plane/plane.ts'
