@@ -87,8 +87,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
       openBridge: (service, namespace) => {
         // Asked anew for each connection: the feed may have moved the primary.
         const dial = (): ReturnType<PrimaryLinks['dial']> => links.dial(made.specification.primary ?? '', service)
-        const unknownSession = (session: Uint8Array): void => links.unknownSession(made.specification.primary ?? '', session)
-        return openBridge({ plane, namespace, dial, unknownSession })
+        return openBridge({ plane, namespace, dial, unknownSession: (session) => links.unknownSession(session) })
       },
       changed: () => tenants.changed(),
       restarted: (service) => metrics.restarts.inc({ service }),

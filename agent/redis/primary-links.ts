@@ -90,8 +90,9 @@ export class PrimaryLinks {
     }
   }
 
-  unknownSession(nodeId: string, session: Uint8Array): void {
-    this.#links.get(nodeId)?.client.reopen(session)
+  /** A primary's agent no longer knows `session`: whoever holds it opens another. */
+  unknownSession(session: Uint8Array): void {
+    for (const { client } of this.#links.values()) client.reopen(session)
   }
 
   close(): void {
