@@ -36,7 +36,7 @@ const said = (decision: Decision): string => (decision.allowed ? `${decision.rou
 function compare(routes: Routes, naive: Naive): void {
   const used = new Set([...naive.addresses.values()].flatMap((row) => naive.services.get(row.service)?.port ?? []))
   expect(new Set(routes.ports())).toEqual(used)
-  expect([...routes.networks].toSorted()).toEqual([...naive.networks.keys()].toSorted())
+  expect(new Set<number>(routes.networks)).toEqual(new Set(naive.networks.keys()))
   expect(routes.size).toBe(naive.addresses.size)
   for (const port of PORTS) {
     const owners = [...naive.services.values()].filter((row) => row.port === port && [...naive.addresses.values()].some((address) => address.service === row.id))
