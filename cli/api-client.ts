@@ -1,77 +1,94 @@
 /**
- * The router's HTTP API as the command line uses it: one method per verb, answers as JSON, problem details (RFC 9457) as
- * errors that keep their code. Holds no state but where to ask and the token.
+ * A client of the router's HTTP API. Errors of the API arrive as NearcastErrors with the API's own code, sentence and
+ * status; everything else that can go wrong gets a code of ours that says what to do next.
  */
+import { z } from 'zod'
+import { NearcastError } from '../lib/errors.ts'
 import type { ErrorCode } from '../lib/errors.ts'
-import { CODES, NearcastError } from '../lib/errors.ts'
 
-export interface ApiPlace {
-  /** `http://127.0.0.1:7200` */
-  readonly api: string
+/** Longer than the 5 s that a provisioning may take to be acknowledged. */
+const REQUEST_TIMEOUT_MS = 30_000
+const MAX_ANSWER_BYTES = 32 << 20
+
+export interface ApiAccess {
+  readonly url: string
   readonly token: string
 }
 
-interface Problem {
-  readonly code?: string
-  readonly detail?: string
-  readonly title?: string
-}
-
-const REQUEST_TIMEOUT_MS = 20_000
+const problem = z.object({ code: z.string(), title: z.string().optional(), detail: z.string().optional() })
 
 export class ApiClient {
-  readonly #place: ApiPlace
+  readonly #access: ApiAccess
 
-  constructor(place: ApiPlace) {
-    this.#place = place
+  constructor(access: ApiAccess) {
+    this.#access = access
   }
 
-  get<Answer>(path: string, query: Readonly<Record<string, string | undefined>> = {}): Promise<Answer> {
-    const wanted = Object.entries(query).filter((pair): pair is [string, string] => pair[1] !== undefined)
-    const search = new URLSearchParams(wanted).toString()
-    return this.#ask('GET', search === '' ? path : `${path}?${search}`)
+  /** @throws NearcastError api.error when the answer isn't what `schema` says. */
+  async get<Schema extends z.ZodType>(path: string, schema: Schema): Promise<z.infer<Schema>> {
+    return this.#ask('GET', path, undefined, schema)
   }
 
-  post<Answer>(path: string, body: unknown = {}): Promise<Answer> {
-    return this.#ask('POST', path, body)
+  async post<Schema extends z.ZodType>(path: string, body: object, schema: Schema): Promise<z.infer<Schema>> {
+    return this.#ask('POST', path, body, schema)
   }
 
-  delete<Answer>(path: string): Promise<Answer> {
-    return this.#ask('DELETE', path)
+  async delete(path: string): Promise<void> {
+    await this.#ask('DELETE', path, undefined, z.unknown())
   }
 
-  /** @throws NearcastError api.unreachable, api.error, or the code that the router answered with. */
-  async #ask<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
-    const { api, token } = this.#place
-    let response: Response
+  async #ask<Schema extends z.ZodType>(method: string, path: string, body: object | undefined, schema: Schema): Promise<z.infer<Schema>> {
+    const { status, text } = await this.#send(method, path, body)
+    const answer = text === '' ? null : parseJson(text)
+    if (status >= 400) throw this.#refusal(status, answer)
+    const result = schema.safeParse(answer)
+    if (result.success) return result.data
+    const issue = result.error.issues[0]
+    throw new NearcastError('api.error', `${this.#access.url} answered ${method} ${path} in a form that this version doesn't know (${issue?.path.join('.')}: ${issue?.message}).`)
+  }
+
+  async #send(method: string, path: string, body: object | undefined): Promise<{ status: number; text: string }> {
+    const url = new URL(path, this.#access.url)
     try {
-      response = await fetch(new URL(path, api), {
+      const response = await fetch(url, {
         method,
-        headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { 'content-type': 'application/json' }) },
-        ...(body !== undefined && { body: JSON.stringify(body) }),
+        headers: { authorization: `Bearer ${this.#access.token}`, ...(body && { 'content-type': 'application/json' }) },
+        ...(body && { body: JSON.stringify(body) }),
+        redirect: 'error',
         signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
       })
+      return { status: response.status, text: await readLimited(response) }
     } catch (error) {
-      throw new NearcastError('api.unreachable', `No answer from ${api}: is the router running? NEARCAST_API names another one.`, { cause: error, retryable: true })
+      if (error instanceof NearcastError) throw error
+      const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error)
+      throw new NearcastError('api.unreachable', `The API at ${url.origin} doesn't answer (${cause}); check NEARCAST_API, or the cluster with "nearcast dev status".`, { cause: error })
     }
-    const text = await response.text()
-    const value = parse(text)
-    if (response.ok) return value as Answer
-    const problem = (typeof value === 'object' && value !== null ? value : {}) as Problem
-    const code = problem.code !== undefined && problem.code in CODES ? (problem.code as ErrorCode) : 'api.error'
-    throw new NearcastError(code, problem.detail ?? problem.title ?? `${api} answered ${response.status}.`, { side: 'client' })
+  }
+
+  #refusal(status: number, answer: unknown): NearcastError {
+    const parsed = problem.safeParse(answer)
+    if (!parsed.success) return new NearcastError('api.error', `${this.#access.url} answered ${status} without saying why; check that it is a Nearcast API.`)
+    const { code, detail, title } = parsed.data
+    // The router's codes come from the same table.
+    return new NearcastError(code as ErrorCode, detail ?? title ?? `The API answered ${status}.`, { side: 'upstream' })
   }
 }
 
-function parse(text: string): unknown {
+async function readLimited(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of response.body ?? []) {
+    chunks.push(chunk)
+    bytes += chunk.length
+    if (bytes > MAX_ANSWER_BYTES) throw new NearcastError('api.error', `The API's answer is longer than ${MAX_ANSWER_BYTES} bytes; ask for less.`)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
-    return undefined
+    return null
   }
-}
-
-/** A path segment that holds a name from the user. */
-export function segment(name: string): string {
-  return encodeURIComponent(name)
 }

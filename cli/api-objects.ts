@@ -13,6 +13,8 @@ export const provisioning = z.looseObject({
   missing: z.array(z.string()).default([]),
 })
 
+export type Provisioning = z.infer<typeof provisioning>
+
 export const redisObject = z.looseObject({
   id: z.string(),
   org: z.string(),

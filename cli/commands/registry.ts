@@ -1,0 +1,229 @@
+/** `nearcast orgs|networks|addresses|services|nodes|proxies|tokens|audit|status …`: the registry's other objects. */
+import type { Command } from 'commander'
+import { z } from 'zod'
+import { anyObject, listOf } from '../api-objects.ts'
+import type { Cell } from '../output.ts'
+import { milliseconds, table } from '../output.ts'
+import type { WithSession } from './program.ts'
+import { list, segment, whole } from './values.ts'
+
+type Row = Readonly<Record<string, unknown>>
+
+interface Collection {
+  /** The command's name, in the plural. */
+  readonly name: string
+  readonly about: string
+  /** Under /v1; `{org}` is filled in. */
+  readonly path: string
+  readonly columns: readonly string[]
+  readonly removes?: string
+  /** Options of `create`: flag, text, and the member of the body. */
+  readonly creates?: readonly (readonly [flag: string, about: string, member: string, parse?: (text: string) => unknown])[]
+}
+
+const COLLECTIONS: readonly Collection[] = [
+  {
+    name: 'orgs',
+    about: 'organizations; each gets a network of its own',
+    path: '/v1/orgs',
+    columns: ['id', 'name', 'networks', 'createdAt'],
+    creates: [['--name <name>', 'its name', 'name']],
+  },
+  {
+    name: 'networks',
+    about: 'networks of an organization',
+    path: '/v1/orgs/{org}/networks',
+    columns: ['id', 'name', 'prefix'],
+    creates: [['--name <name>', 'its name', 'name']],
+  },
+  {
+    name: 'addresses',
+    about: "Flycast addresses on an organization's networks",
+    path: '/v1/orgs/{org}/addresses',
+    columns: ['address', 'network', 'service', 'generation'],
+    creates: [
+      ['--service <service>', 'the service that it leads to', 'service'],
+      ['--network <network>', 'on which network', 'network'],
+    ],
+    removes: 'revoke',
+  },
+  {
+    name: 'services',
+    about: 'TCP services on nodes that read the PROXY header themselves',
+    path: '/v1/orgs/{org}/services',
+    columns: ['id', 'name', 'kind', 'address', 'port', 'nodes'],
+    creates: [
+      ['--name <name>', 'its name', 'name'],
+      ['--port <port>', 'the port that clients dial', 'port', whole],
+      ['--nodes <nodes>', 'the nodes that serve it: a,b', 'nodes', list],
+      ['--network <network>', 'on which network', 'network'],
+    ],
+    removes: 'destroy',
+  },
+  {
+    name: 'nodes',
+    about: 'data nodes: agents that joined, and foreign servers that read PROXY headers',
+    path: '/v1/nodes',
+    columns: ['id', 'region', 'host', 'hop', 'endpoint', 'connected'],
+    creates: [
+      ['--id <id>', 'its id', 'id'],
+      ['--region <region>', 'where it is', 'region'],
+      ['--endpoint <host:port>', 'where it listens; IPv6 in brackets', 'endpoint'],
+      ['--hop <hop>', 'v1 or v2: the PROXY header that it reads', 'hop'],
+    ],
+    removes: 'revoke',
+  },
+  { name: 'proxies', about: 'proxies that joined', path: '/v1/proxies', columns: ['id', 'region', 'host', 'connected'], removes: 'revoke' },
+  {
+    name: 'tokens',
+    about: 'API tokens; only their hashes are kept',
+    path: '/v1/tokens',
+    columns: ['id', 'name', 'role', 'org', 'createdAt'],
+    creates: [
+      ['--name <name>', 'what it is for', 'name'],
+      ['--role <role>', 'operator or member', 'role'],
+      ['--org <org>', 'the organization of a member', 'org'],
+    ],
+    removes: 'revoke',
+  },
+]
+
+/** Members of a create body that may be left out. */
+const OPTIONAL = new Set(['network', 'org'])
+
+export function addRegistryCommands(program: Command, withSession: WithSession): void {
+  for (const collection of COLLECTIONS) addCollection(program, collection, withSession)
+
+  program
+    .command('audit')
+    .description('who changed what, oldest first')
+    .option('--after <id>', 'only entries after this one', whole)
+    .option('--limit <count>', 'at most so many', whole)
+    .action((options: { after?: number; limit?: number }, command: Command) =>
+      withSession(command, async ({ api, output }) => {
+        const entries = await api.get(`/v1/audit${query(options)}`, listOf(anyObject))
+        const columns = [...new Set(entries.flatMap((entry) => Object.keys(entry)))].filter((key) => key !== 'before' && key !== 'after')
+        output.show(entries, () => rowsTable(columns, entries))
+      }),
+    )
+
+  program
+    .command('status')
+    .description('connected programs, what they have acknowledged, what agents report')
+    .action((_options: unknown, command: Command) =>
+      withSession(command, async ({ api, output }) => {
+        const status = await api.get('/v1/status', statusObject)
+        const rows = status.programs.map((each) => [text(each['identity'] ?? each['id']), text(each['region']), text(each['revision'] ?? each['acked']), text(each['unavailable'])])
+        output.show(status, () => [`revision ${status.revision}`, table(['program', 'region', 'acknowledged', 'unavailable'], rows)])
+      }),
+    )
+
+  program
+    .command('explain')
+    .description('which node a connection would take, and why; answered by the proxy from the tables its data path reads')
+    .requiredOption('--from <source>', 'an address, or org/region')
+    .requiredOption('--to <destination>', 'an address, or <name>.flycast')
+    .option('--proxy <id>', 'ask this proxy')
+    .action((options: { from: string; to: string; proxy?: string }, command: Command) =>
+      withSession(command, async ({ api, output }) => {
+        const report = await api.get(`/v1/explain${query(options)}`, explainObject)
+        output.show(report, () => explained(report))
+      }),
+    )
+}
+
+const statusObject = z.looseObject({ revision: z.number(), programs: z.array(anyObject).default([]) })
+
+const explainObject = z.looseObject({
+  proxy: z.string(),
+  revision: z.number(),
+  verdict: z.looseObject({ allowed: z.boolean(), reason: z.string().optional() }),
+  candidates: z.array(
+    z.looseObject({
+      node: z.string(),
+      region: z.string(),
+      role: z.string(),
+      latencyMs: z.number().nullable(),
+      healthy: z.boolean(),
+      available: z.boolean(),
+      reason: z.string().optional(),
+      load: z.number(),
+    }),
+  ),
+  chosen: z.string().optional(),
+  why: z.string(),
+})
+
+/** `?after=3`, or nothing. */
+function query(values: Readonly<Record<string, string | number | undefined>>): string {
+  const given = Object.entries(values).filter((pair): pair is [string, string | number] => pair[1] !== undefined)
+  return given.length === 0 ? '' : `?${new URLSearchParams(given.map(([key, value]) => [key, String(value)])).toString()}`
+}
+
+function explained(report: z.infer<typeof explainObject>): string[] {
+  const verdict = report.verdict.allowed ? 'allowed' : `refused (${report.verdict.reason ?? 'unknown'})`
+  const rows = report.candidates.map((each) => [
+    each.node === report.chosen ? `→ ${each.node}` : `  ${each.node}`,
+    each.region,
+    each.role,
+    milliseconds(each.latencyMs),
+    each.healthy ? 'healthy' : 'unhealthy',
+    each.available ? 'available' : (each.reason ?? 'unavailable'),
+    each.load,
+  ])
+  return [`${verdict}; asked ${report.proxy} at revision ${report.revision}`, table(['node', 'region', 'role', 'latency', 'health', 'database', 'load'], rows), report.why]
+}
+
+function addCollection(program: Command, collection: Collection, withSession: WithSession): void {
+  const ofOrg = collection.path.includes('{org}')
+  const group = program.command(collection.name).description(collection.about)
+  const path = (org: string | undefined): string => collection.path.replace('{org}', segment(org ?? ''))
+  const scoped = (command: Command): Command => (ofOrg ? command.requiredOption('--org <org>', 'organization, by name or id') : command)
+
+  scoped(group.command('list').description(`list ${collection.name}`)).action((options: { org?: string }, command: Command) =>
+    withSession(command, async ({ api, output }) => {
+      const rows = await api.get(path(options.org), listOf(anyObject))
+      output.show(rows, () => rowsTable(collection.columns, rows))
+    }),
+  )
+
+  if (collection.creates !== undefined) {
+    const create = scoped(group.command('create').description(`add to ${collection.name}`))
+    for (const [flag, about, member, parse] of collection.creates) {
+      if (OPTIONAL.has(member)) create.option(flag, about, parse ?? String)
+      else create.requiredOption(flag, about, parse ?? String)
+    }
+    create.action((options: Readonly<Record<string, unknown>> & { org?: string }, command: Command) =>
+      withSession(command, async ({ api, output }) => {
+        const members = (collection.creates ?? []).map(([, , member]) => member)
+        const body = Object.fromEntries(members.filter((member) => options[member] !== undefined).map((member) => [member, options[member]]))
+        const made = await api.post(path(options.org), body, anyObject)
+        output.show(made, () => Object.entries(made).map(([key, value]) => `${key}  ${text(value)}`))
+      }),
+    )
+  }
+
+  if (collection.removes !== undefined) {
+    scoped(group.command(`${collection.removes} <id>`).description(`${collection.removes} one of the ${collection.name}, everywhere at once`)).action(
+      (id: string, options: { org?: string }, command: Command) =>
+        withSession(command, async ({ api, output }) => {
+          await api.delete(`${path(options.org)}/${segment(id)}`)
+          output.show({ id }, () => `${id}: done.`)
+        }),
+    )
+  }
+}
+
+function rowsTable(columns: readonly string[], rows: readonly Row[]): string {
+  return table(columns, rows.map((row) => columns.map((column): Cell => text(row[column]))))
+}
+
+function text(value: unknown): string {
+  if (value === undefined || value === null || value === '') return '-'
+  if (Array.isArray(value)) return value.map((each: unknown) => (isNamed(each) ? each.name : text(each))).join(', ')
+  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+}
+
+function isNamed(value: unknown): value is { name: string } {
+  return typeof value === 'object' && value !== null && 'name' in value && typeof value.name === 'string'
+}

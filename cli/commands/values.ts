@@ -1,0 +1,20 @@
+/** Parsers of option values; what they refuse is shown as a usage error that names the option. */
+import { InvalidArgumentError } from 'commander'
+
+/** `a,b , c` */
+export function list(text: string): string[] {
+  return text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '')
+}
+
+export function whole(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('It is a whole number.')
+  return Number(text)
+}
+
+/** A path segment that holds a name from the user. */
+export function segment(name: string): string {
+  return encodeURIComponent(name)
+}
