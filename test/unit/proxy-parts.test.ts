@@ -209,10 +209,9 @@ test('prefixes contain what their bits say', () => {
 
 const line = (verb: string, id: number): string => `route ${verb} local fdaa:0:${id}:0:1::/80 dev lo table local proto 78\n`
 const listing = (routes: object[]) => (): Promise<string> => Promise.resolve(JSON.stringify(routes))
+const prepare = (routes: object[]): Promise<void> => new Prefixes({ prefix: 0xfdaa, ingress: ['acme0'], run: listing(routes) }).prepare()
 
 describe('host', () => {
-  const prepare = (routes: object[]): Promise<void> => new Prefixes({ prefix: 0xfdaa, ingress: ['acme0'], run: listing(routes) }).prepare()
-
   test('refuses to start where the host routes addresses of the plan elsewhere', async () => {
     const elsewhere = [{ dst: 'fdaa::/16', dev: 'wg0' }, { dst: 'fdaa:0:1::5', dev: 'eth0' }, { dst: 'fda0::/12', dev: 'eth0' }]
     for (const route of elsewhere) await expect(prepare([route])).rejects.toMatchObject({ code: 'host.overlap' })
