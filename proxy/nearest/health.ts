@@ -59,7 +59,12 @@ export class Health {
     this.#dialFailures = 0
   }
 
-  dialFailed(reason: string, nowMs: number): HealthChange {
+  /**
+   * `certain` false: the failure may be one tenant's and not the node's. It counts only while probes fail too, so that
+   * one tenant's slow engine doesn't take the node from all others.
+   */
+  dialFailed(reason: string, nowMs: number, certain = true): HealthChange {
+    if (!certain && this.#probeFailures === 0) return null
     this.#dialFailures++
     return this.#ejectAt(this.#dialFailures, `dial: ${reason}`, nowMs)
   }

@@ -94,9 +94,11 @@ export class Node {
     return endpoint === row.endpoint && socket === row.socket && host === row.host && hop === row.hop
   }
 
+  /** null: it answered. An agent that doesn't answer in time may be waiting for one tenant's engine. */
   dialled(failure: string | null): void {
-    if (failure === null) this.health.dialSucceeded()
-    else this.#report(this.health.dialFailed(failure, this.#options.now()))
+    if (failure === null) return this.health.dialSucceeded()
+    const certain = failure !== 'timeout' || this.#row.hop !== 'signed-v2'
+    this.#report(this.health.dialFailed(failure, this.#options.now(), certain))
   }
 
   close(): void {

@@ -60,6 +60,13 @@ describe('health', () => {
   })
 })
 
+test('a dial that may have failed for one tenant only counts while probes fail too', () => {
+  const health = new Health({ failures: 3, successes: 2 }, 0)
+  for (let at = 1; at < 10; at++) expect(health.dialFailed('timeout', at, false)).toBeNull()
+  health.probeFailed('hop.timeout', 10)
+  expect([11, 12, 13].map((at) => health.dialFailed('timeout', at, false))).toEqual([null, null, 'ejected'])
+})
+
 test('latency begins with the first sample, follows a change, and ignores what is no time', () => {
   const latency = new Latency()
   expect(latency.smoothedMs).toBeNull()
