@@ -80,8 +80,9 @@ async function work({ transport, proxyTls, agentTls, bytes }: Work): Promise<voi
     received: { client: down.receivedBytes, upstream: up.receivedBytes },
     checksums: { clientSent: down.sent, clientReceived: down.received, upstreamSent: up.sent, upstreamReceived: up.received },
   }
-  parentPort?.postMessage({ report })
+  // First: the thread is ended as soon as it has reported.
   wires.close()
+  parentPort?.postMessage({ report })
 }
 
 if (!isMainThread && workerData) await work(workerData as Work)
