@@ -14,6 +14,7 @@ import type { NearcastError } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import type { Entrance } from './entrance.ts'
 import type { Listeners } from './listeners.ts'
+import type { Nearest } from './nearest/nearest.ts'
 import type { Routes } from './routes.ts'
 
 /** The host's side; absent where the operator manages the host. */
@@ -26,7 +27,7 @@ export interface HostNetwork {
 export interface FeedOptions {
   readonly routes: Routes
   readonly nodes: { replace(rows: ReadonlyMap<string, NodeRow>): void; put(id: string, row: NodeRow | null): void }
-  readonly nearest: { forget(service: string): void }
+  readonly nearest: Pick<Nearest, 'forget' | 'forgetExcept'>
   readonly entrance: Pick<Entrance, 'addresses' | 'stale'>
   readonly listeners: Pick<Listeners, 'open' | 'closeExcept' | 'ports'>
   readonly host: HostNetwork | null
@@ -71,8 +72,9 @@ export class Feed {
   }
 
   #snapshot(table: FeedTable): void {
-    const { routes, nodes, entrance, log } = this.#options
+    const { routes, nodes, nearest, entrance, log } = this.#options
     nodes.replace(table.nodes)
+    nearest.forgetExcept(table.services)
     for (const address of routes.replace(table)) log.warn({ address }, 'address outside the plan skipped')
     for (const address of entrance.addresses()) this.#cutStale(address)
   }

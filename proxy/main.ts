@@ -165,9 +165,16 @@ function readToken(file: string): string {
   }
 }
 
+function configFile(): string | undefined {
+  try {
+    return parseArgs({ options: { config: { type: 'string' } } }).values.config
+  } catch (cause) {
+    throw new NearcastError('config.invalid', `${cause instanceof Error ? cause.message : String(cause)}. The only option is --config <file>.`, { cause })
+  }
+}
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { config: { type: 'string' } } })
-  const config = loadConfig(proxyConfig, { program: 'PROXY', file: values.config })
+  const config = loadConfig(proxyConfig, { program: 'PROXY', file: configFile() })
   const log = createLogger('proxy', config.log.level)
   const lifecycle = new Lifecycle()
   stopOnSignals(lifecycle, (failed) => log.error({ failed }, 'stopped late'))

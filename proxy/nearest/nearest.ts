@@ -63,6 +63,10 @@ export class Nearest {
     this.#present.delete(service)
   }
 
+  forgetExcept(services: ReadonlyMap<string, unknown>): void {
+    for (const service of this.#present.keys()) if (!services.has(service)) this.#present.delete(service)
+  }
+
   /** Passive health: a node that answered is reached, one that could not be asked is not. */
   dialled(id: string, outcome: AttemptOutcome): void {
     // Without a session nothing was dialled; the session itself is tried again and again.

@@ -25,7 +25,7 @@ class World {
   readonly feed = new Feed({
     routes: this.routes,
     nodes: { replace: () => this.steps.push('nodes'), put: (id, row) => this.steps.push(`node ${row === null ? '-' : '+'}${id}`) },
-    nearest: { forget: (service) => this.steps.push(`forget ${service}`) },
+    nearest: { forget: (service) => void this.steps.push(`forget ${service}`), forgetExcept: (services) => void this.steps.push(`forget all but ${[...services.keys()].join()}`) },
     entrance: { addresses: () => [ADDRESS], stale: (_address, route) => this.stale(route?.generation) },
     listeners: {
       open: (wanted) => {
@@ -68,7 +68,7 @@ test('a snapshot: nodes and routes, then local prefixes, listeners, guard', asyn
   expect(world.feed.faults).toEqual(['no table yet'])
   world.table.apply([NETWORK, serviceOn(6379), addressOf(1)])
   expect(await world.feed.apply(world.table, 'snapshot')).toEqual([])
-  expect(world.taken()).toEqual(['nodes', 'local = 1', 'listen 6379', 'guard 6379', 'close except 6379'])
+  expect(world.taken()).toEqual(['nodes', 'forget all but s', 'local = 1', 'listen 6379', 'guard 6379', 'close except 6379'])
   expect(world.routes.size).toBe(1)
   expect(world.feed.faults).toEqual([])
 })
