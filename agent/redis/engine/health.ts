@@ -1,8 +1,8 @@
 /**
  * What an engine answers about itself, over the agent's own user and connection. One check at a time.
  *
- * LOADING is an answer, not health; BUSY (a long script) is health: it lives and will answer. Anything else, or nothing
- * in time, closes the connection, and the next check opens another.
+ * LOADING is an answer, not health; BUSY (a long script) and MISCONF (it can't write its file, and says so to PING too)
+ * are: reads are served. Anything else, or nothing in time, closes the connection, and the next check opens another.
  */
 import type { Reply } from '../resp/decode.ts'
 import { RespClient } from '../resp/client.ts'
@@ -12,12 +12,11 @@ export interface Health {
   readonly state: 'well' | 'loading' | 'not-answering'
   /** Of a replica: it follows its primary now. null: not asked, or no replica. */
   readonly linked: boolean | null
-  /** The append-only file can't be written. null: not asked. */
+  /** A primary's append-only file can't be written. null: it didn't say. */
   readonly writesRefused: boolean | null
 }
 
 const NOT_ANSWERING: Health = { state: 'not-answering', linked: null, writesRefused: null }
-const LOADING: Health = { state: 'loading', linked: null, writesRefused: null }
 
 export class EngineHealth {
   readonly #path: string
@@ -31,21 +30,18 @@ export class EngineHealth {
     this.#timeoutMs = timeoutMs
   }
 
-  /** Never rejects. `details`: the sections of INFO to read too. */
-  async check(details: readonly ('replication' | 'persistence')[]): Promise<Health> {
+  /** Never rejects. `replica`: asks for its link too. */
+  async check(replica: boolean): Promise<Health> {
     try {
       const client = await this.#connected()
       const pong = await client.command(['PING'], this.#timeoutMs)
-      if (isError(pong, 'LOADING')) return LOADING
+      if (isError(pong, 'LOADING')) return { ...NOT_ANSWERING, state: 'loading' }
       if (isError(pong, 'BUSY')) return { ...NOT_ANSWERING, state: 'well' }
-      if (pong.kind !== 'text' || pong.text !== 'PONG') return this.#lost()
-      const info = details.length === 0 ? null : await client.command(['INFO', ...details], this.#timeoutMs)
-      const fields = info?.kind === 'text' ? info.text : ''
-      return {
-        state: 'well',
-        linked: /^role:slave\r$/m.test(fields) ? /^master_link_status:up\r$/m.test(fields) : null,
-        writesRefused: details.includes('persistence') && fields !== '' ? /^aof_last_write_status:err\r$/m.test(fields) : null,
-      }
+      const writesRefused = isError(pong, 'MISCONF')
+      if (!writesRefused && (pong.kind !== 'text' || pong.text !== 'PONG')) return this.#lost()
+      const info = replica ? await client.command(['INFO', 'replication'], this.#timeoutMs) : null
+      const linked = info?.kind === 'text' ? /^master_link_status:up\r$/m.test(info.text) : null
+      return { state: 'well', linked, writesRefused }
     } catch {
       return this.#lost()
     }

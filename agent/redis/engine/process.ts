@@ -18,6 +18,7 @@ import { engineCommand, isLockConflict } from './walls.ts'
 
 const NAMESPACE_TIMEOUT_MS = 2000
 const NAMESPACE_POLL_MS = 1
+const SIGNAL_INTERVAL_MS = 100
 const TAIL_LINES = 20
 const MAX_LINE_CHARACTERS = 400
 const MAX_PROCESSES = 64
@@ -93,8 +94,11 @@ export class EngineProcess {
   async stop(timeoutMs: number): Promise<void> {
     if (this.#over) return
     this.#signal('SIGTERM')
+    // While a first append-only file is being written Redis refuses to end and forgets the signal.
+    const again = setInterval(() => this.#signal('SIGTERM'), SIGNAL_INTERVAL_MS)
     const timer = setTimeout(() => this.kill(), timeoutMs)
     await this.exited
+    clearInterval(again)
     clearTimeout(timer)
   }
 

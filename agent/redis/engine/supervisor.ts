@@ -52,8 +52,6 @@ export interface SupervisorOptions {
 
 const FIRST_POLL_MS = 4
 const LAST_POLL_MS = 64
-/** A primary's append-only file is looked at every so many checks. */
-const PERSISTENCE_EVERY = 5
 const NO_PORT = 0
 
 export class Supervisor {
@@ -183,6 +181,9 @@ export class Supervisor {
         await this.#configure(engine)
         this.#socket = directory.socket
         await this.#watch(engine, new EngineHealth(directory.socket, this.#password, times.healthIntervalMs))
+      } catch (error) {
+        // One that ended says itself why.
+        if (!engine.over) throw error
       } finally {
         await engine.stop(times.stopTimeoutMs)
         await this.#closeBridge()
@@ -216,10 +217,9 @@ export class Supervisor {
     void engine.exited.then(() => this.#wake?.())
     let copied = false
     let pollMs = FIRST_POLL_MS
-    for (let round = 0; !engine.over && !this.#stopping.signal.aborted; round++) {
+    while (!engine.over && !this.#stopping.signal.aborted) {
       const replica = this.#specification.primary !== null
-      const persistence = round % PERSISTENCE_EVERY === 0
-      const found = await health.check([...(replica ? (['replication'] as const) : []), ...(persistence ? (['persistence'] as const) : [])])
+      const found = await health.check(replica)
       if (engine.over || this.#stopping.signal.aborted) break
       this.#noteDetails(found)
       copied ||= found.linked === true
