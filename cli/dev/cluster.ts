@@ -11,6 +11,7 @@ import { ApiClient } from '../api-client.ts'
 import type { RedisObject } from '../api-objects.ts'
 import { anyObject, joinToken, listOf, orgObject, redisObject } from '../api-objects.ts'
 import { appHostAddress } from './app-address.ts'
+import { RUN_DIRECTORY } from './inside-protocol.ts'
 import { Links, relaySpec } from './links.ts'
 import { appAddressCommands, planNetwork } from './network-plan.ts'
 import { NETEM_PROBE, ipScript, networkScript } from './network-script.ts'
@@ -75,6 +76,8 @@ export class Cluster {
       const kind = (await world.call('script', { text: NETEM_PROBE })).trim() === 'yes' ? 'netem' : 'relay'
       progress(`network: ${topology.hosts.length} hosts, ${topology.appHosts.length} app hosts, ${topology.links.length} links (${kind})`)
       await world.call('script', { text: networkScript(planNetwork(topology, kind)) })
+      // `cat /run/nearcast/hosts/gru-1` on a host: the underlay's address book.
+      await world.call('write', { files: topology.hosts.map(({ id, address }) => ({ path: `${RUN_DIRECTORY}/hosts/${id}`, text: `${address}\n` })) })
       const links = new Links(world, topology, kind)
       const base = { env: PROGRAM_ENVIRONMENT, logFile: logFile('links/relay') }
       await links.start((list) => relaySpec(base, process.execPath, programFile('cli/dev/link-relay'), list))

@@ -135,8 +135,11 @@ function joinRegions(at: At, topology: Topology, link: Link, kind: LinkKind): vo
 
 /** Locally administered; one per end of a link. */
 function hardwareAddress(own: number | undefined, other: number | undefined): string {
-  const hex = (value: number | undefined): string => (value ?? 0).toString(16).padStart(2, '0')
-  return `02:00:00:00:${hex(own)}:${hex(other)}`
+  return `02:00:00:00:${octet(own)}:${octet(other)}`
+}
+
+function octet(value: number | undefined): string {
+  return (value ?? 0).toString(16).padStart(2, '0')
 }
 
 function linkLocal(region: number | undefined): string {

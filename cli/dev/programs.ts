@@ -23,6 +23,11 @@ export interface PlannedProgram {
   readonly adminSocket: string
 }
 
+/** `mad-1/proxy` */
+export function adminSocket(id: string): string {
+  return `${RUN_DIRECTORY}/state/${id}/admin.sock`
+}
+
 function stateDirectory(host: Host, kind: ProgramKind): string {
   return `${RUN_DIRECTORY}/state/${host.id}/${kind}`
 }
@@ -57,11 +62,11 @@ interface Extra {
 function plan(host: Host, kind: ProgramKind, configuration: Record<string, unknown>, extra: Extra = {}): PlannedProgram {
   const id = `${host.id}/${kind}`
   const directory = stateDirectory(host, kind)
-  const adminSocket = `${directory}/admin.sock`
+  const socket = adminSocket(id)
   const path = `${RUN_DIRECTORY}/config/${host.id}-${kind}.toml`
   return {
-    adminSocket,
-    files: [{ path, text: stringify({ ...configuration, admin: { listen: `unix:${adminSocket}` } }) }, { path: `${directory}/.made`, text: '' }, ...(extra.files ?? [])],
+    adminSocket: socket,
+    files: [{ path, text: stringify({ ...configuration, admin: { listen: `unix:${socket}` } }) }, { path: `${directory}/.made`, text: '' }, ...(extra.files ?? [])],
     spec: {
       id,
       namespace: host.id,

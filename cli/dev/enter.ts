@@ -1,0 +1,60 @@
+/**
+ * Running a user's command inside the cluster, on an app host or a host, as if logged in there: same terminal, signals,
+ * environment and exit code, another network.
+ *
+ * An app host's command gets a hosts file with its own organization's names, and no sight of the cluster's files (/run
+ * is replaced). It is a development cluster: a command that means harm can still reach its parent's world.
+ */
+import { spawn } from 'node:child_process'
+import { constants } from 'node:os'
+import { NearcastError } from '../../lib/errors.ts'
+import { NAMESPACES_DIRECTORY } from './inside-protocol.ts'
+
+/** $1 = hosts file (empty: leave it), $2 = working directory, the rest is the command. */
+const PREPARE = `
+if [ -n "$1" ]; then
+  mount -t tmpfs -o mode=0755 tmpfs /run
+  printf %s "$1" > /run/hosts
+  mount --bind /run/hosts /etc/hosts
+fi
+cd "$2" 2>/dev/null || cd /
+shift 2
+exec "$@"
+`
+
+const FOLLOW_PARENT = ['--pdeathsig', 'KILL', '--']
+
+export interface EnterOptions {
+  readonly insidePid: number
+  /** Network namespace. */
+  readonly namespace: string
+  /** Text of /etc/hosts, or null to leave everything as it is. */
+  readonly hosts: string | null
+  readonly command: readonly string[]
+}
+
+/** `fdaa:0:1:0:1::1 cache.flycast` lines, and the machine itself. Pure. */
+export function hostsFile(self: { readonly id: string; readonly address: string }, names: readonly { readonly name: string; readonly address: string }[]): string {
+  const lines = ['127.0.0.1 localhost', '::1 localhost', `${self.address} ${self.id}`, ...names.map(({ name, address }) => `${address} ${name}.flycast`)]
+  return `${lines.join('\n')}\n`
+}
+
+/** @returns the command's exit code; 128 + n when a signal ended it. @throws NearcastError dev.failed */
+export function enter(options: EnterOptions): Promise<number> {
+  const { insidePid, namespace, hosts, command } = options
+  // nsenter opens the outside's paths before it enters; its child is a process of its own, so both follow their parents.
+  const net = `--net=/proc/${insidePid}/root${NAMESPACES_DIRECTORY}/${namespace}`
+  const nsenter = ['nsenter', '--preserve-credentials', '-t', String(insidePid), '-U', '-m', '-p', net, '--']
+  const prepare = ['unshare', '--mount', '--', 'sh', '-eu', '-c', PREPARE, 'sh', hosts ?? '', process.cwd()]
+  const words = [...FOLLOW_PARENT, ...nsenter, 'setpriv', ...FOLLOW_PARENT, ...prepare, ...command]
+  const child = spawn('setpriv', words, { stdio: 'inherit' })
+  // The terminal sends Ctrl-C to the whole group: the command decides what it means. SIGTERM is passed on.
+  const pass = (name: NodeJS.Signals): void => void child.kill(name)
+  process.on('SIGINT', ignore).on('SIGQUIT', ignore).on('SIGTERM', pass).on('SIGHUP', pass)
+  return new Promise((resolve, reject) => {
+    child.on('error', (error) => reject(new NearcastError('dev.failed', `Can't enter the cluster: ${error.message}.`, { cause: error })))
+    child.on('close', (code, signal) => resolve(signal === null ? (code ?? 1) : 128 + constants.signals[signal]))
+  })
+}
+
+function ignore(): void {}
