@@ -6,7 +6,7 @@
  * The key is made here and never leaves; the whole identity is one file, 0600, replaced by rename.
  * Revocation is the router's business (it knows the one valid serial of each identity); nothing here expires by time.
  */
-import { createHash, generateKeyPairSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHash, generateKeyPairSync, randomBytes, timingSafeEqual, X509Certificate } from 'node:crypto'
 import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
 import { request } from 'node:https'
 import { join as joinPath } from 'node:path'
@@ -157,7 +157,7 @@ function fetchAuthority(url: URL, fingerprint: string): Promise<string> {
         return end(new NearcastError('join.ca-mismatch', `${url.origin} isn't the router that made this token; check the address.`, { side: 'upstream' }))
       }
       socket.destroy()
-      resolve(`-----BEGIN CERTIFICATE-----\n${root.toString('base64').replaceAll(/.{64}/g, '$&\n')}\n-----END CERTIFICATE-----\n`)
+      resolve(new X509Certificate(root).toString())
     })
   })
 }

@@ -22,6 +22,7 @@ export interface ChannelTimes {
 export const CHANNEL_TIMES: ChannelTimes = { pingMs: 3000, deadMs: 8000 }
 const CONNECT_TIMEOUT_MS = 5000
 const CLOSE_TIMEOUT_MS = 1000
+const CLOSE_BACKLOG_BYTES = 32 * 1024
 
 export interface ChannelEvents {
   message(message: unknown): void
@@ -74,7 +75,8 @@ export class FeedChannel {
   cut(reason: string): void {
     if (this.#reason !== '') return
     this.#reason = reason
-    if (this.bufferedBytes > 0) return this.#socket.terminate()
+    // Behind this much the close frame wouldn't arrive either.
+    if (this.bufferedBytes > CLOSE_BACKLOG_BYTES) return this.#socket.terminate()
     this.#socket.close(1000, reason.slice(0, 64))
     setTimeout(() => this.#socket.terminate(), CLOSE_TIMEOUT_MS).unref()
   }

@@ -8,7 +8,6 @@ import type { HttpBindings } from '@hono/node-server'
 import { getRequestListener } from '@hono/node-server'
 import type { Context } from 'hono'
 import { Hono } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import { asNearcastError, NearcastError } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
 import { findOrg } from '../objects/orgs.ts'
@@ -46,12 +45,6 @@ export function createListener(options: HttpOptions): RequestListener {
     await next()
     options.onRequest(context.req.method, context.res.status)
   })
-  app.use(
-    bodyLimit({
-      maxSize: MAX_BODY_BYTES,
-      onError: (context) => fail(context, new NearcastError('api.body-too-large', `A body has at most ${MAX_BODY_BYTES} bytes.`, { side: 'client' })),
-    }),
-  )
   for (const route of options.routes) {
     app.on(route.method, route.path, async (context) => {
       const answer = await serve(context, route, options.store, limit)
@@ -101,7 +94,7 @@ function callersOrg(store: Store, idOrName: string, token: TokenRecord | null): 
 }
 
 async function readBody(context: Context<Environment>, schema: NonNullable<Route['body']>): Promise<unknown> {
-  const text = await context.req.text()
+  const text = await readText(context.env.incoming)
   let value: unknown
   try {
     value = text === '' ? {} : JSON.parse(text)
@@ -112,6 +105,21 @@ async function readBody(context: Context<Environment>, schema: NonNullable<Route
   if (parsed.success) return parsed.data
   const issues = parsed.error.issues.slice(0, 5).map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`)
   throw new NearcastError('api.body-invalid', `${issues.join('; ')}.`, { side: 'client' })
+}
+
+/** Never holds more than the limit, whatever the length says. @throws NearcastError api.body-too-large */
+async function readText(incoming: HttpBindings['incoming']): Promise<string> {
+  const parts: Buffer[] = []
+  let bytes = 0
+  for await (const part of incoming.iterator({ destroyOnReturn: false })) {
+    if (!Buffer.isBuffer(part)) continue
+    bytes += part.length
+    if (bytes > MAX_BODY_BYTES) {
+      throw new NearcastError('api.body-too-large', `A body has at most ${MAX_BODY_BYTES} bytes.`, { side: 'client' })
+    }
+    parts.push(part)
+  }
+  return Buffer.concat(parts).toString('utf8')
 }
 
 function notFound(context: Context<Environment>): NearcastError {
@@ -128,6 +136,8 @@ function problem(error: NearcastError, detail: string): Response {
   }
   const headers: Record<string, string> = { 'content-type': 'application/problem+json', 'cache-control': 'no-store' }
   if (error.code === 'api.unauthorized') headers['www-authenticate'] = 'Bearer'
+  // What is left of the body isn't read.
+  if (error.code === 'api.body-too-large') headers['connection'] = 'close'
   if (error.code === 'api.rate-limited') headers['retry-after'] = '1'
   return new Response(JSON.stringify(body), { status: error.status, headers })
 }
