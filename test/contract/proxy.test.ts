@@ -56,9 +56,10 @@ describe.skipIf(missing)(`a proxy beside its clients${missing}`, () => {
     expect(seen['publishedDials']).toBe(0)
   })
 
-  test('reopens an unknown session once, with no error for any client', () => {
+  test('reopens an unknown session once per agent, with no error for any client', () => {
     expect(seen['forgotten']).toEqual([expect.stringMatching(/:hello$/), expect.stringMatching(/:hello$/), expect.stringMatching(/:hello$/)])
-    expect(seen['reopened']).toEqual([0, 1])
+    // While one agent's session is being reopened, a connection may have gone to the other agent: once there, too.
+    expect([[0, 1], [1, 1]]).toContainEqual(seen['reopened'])
   })
 
   test('resets a foreign source before anything is dialled, and names both networks', () => {
