@@ -46,7 +46,7 @@ export const proxyConfig = z
         /** One attempt at one node, TLS handshake and status byte included. */
         connectTimeoutMs: milliseconds(10, 60_000).default(1000),
         /** All attempts of one connection together. */
-        deadlineMs: milliseconds(10, 300_000).default(10_000),
+        deadlineMs: milliseconds(10, 300_000).default(5000),
       })
       .prefault({}),
     health: z

@@ -39,9 +39,11 @@ export type ConnectionOutcome =
   /** Carried, and ended by one side's FIN or RST. */
   | 'carried'
   | 'denied'
-  /** There was nobody to dial, or nobody took it. */
+  /** There was nobody to dial. */
   | 'no-candidate'
+  /** Nobody took it until the deadline. */
   | 'unanswered'
+  /** The last candidate was still silent at the deadline. */
   | 'deadline'
   | 'client-gone'
   | 'cut'

@@ -6,7 +6,11 @@
  * performs its actions (lib/plane/plane.ts). Nothing of the client is read here, so a dial can be repeated elsewhere
  * without a command being executed twice: a signed hop's status byte comes before any payload.
  *
+ * When nobody took it, all are asked again after a rest, until the deadline: an agent or an engine that restarts costs its
+ * clients a moment, not an error.
+ *
  *   start -> (denied, no candidate: ending) -> [session] -> dialling -> [status] -> carrying -> ended
+ *                                                 └──── resting ────┘
  */
 import type { NodeRow } from '../lib/feed/messages.ts'
 import { STATUS } from '../lib/hop/protocol.ts'
@@ -52,9 +56,12 @@ export interface ConnectionOptions {
   readonly deadlineMs: number
 }
 
-type State = 'new' | 'session' | 'dialling' | 'status' | 'carrying' | 'ending' | 'ended'
+type State = 'new' | 'session' | 'dialling' | 'status' | 'resting' | 'carrying' | 'ending' | 'ended'
 
 const NOTHING: readonly PlaneAction[] = []
+/** Before all candidates are asked again; doubles each time, up to a second. */
+const FIRST_REST_MS = 100
+const LONGEST_REST_MS = 1000
 
 /** Status byte -> outcome of the try; 0 and 1 are handled apart. */
 const STATUS_OUTCOMES: ReadonlyMap<number, AttemptOutcome> = new Map([
@@ -77,6 +84,7 @@ export class Connection implements Brain {
   #question: SessionQuestion | null = null
   /** The session of the present candidate was asked for already: a second lack of one is a failure. */
   #asked = false
+  #restMs = FIRST_REST_MS
   #acceptedAtMs = 0
   #triedAtMs = 0
   #connectMs: number | null = null
@@ -125,18 +133,33 @@ export class Connection implements Brain {
     }
     const { network, org, service, address, generation } = admission
     this.#route = { network, org, service, address, generation }
-    this.#candidates = this.#options.candidates(this.#route)[Symbol.iterator]()
-    return [{ type: 'timer', name: 'deadline', afterMs: this.#options.deadlineMs }, ...this.#next()]
+    return [{ type: 'timer', name: 'deadline', afterMs: this.#options.deadlineMs }, ...this.#begin(this.#route)]
   }
 
-  /** The next candidate, or the end. */
+  /** From the nearest candidate on, as they stand now. */
+  #begin(route: Route): readonly PlaneAction[] {
+    this.#candidates = this.#options.candidates(route)[Symbol.iterator]()
+    return this.#next()
+  }
+
+  /** The next candidate; after the last one a rest; without any the end. */
   #next(): readonly PlaneAction[] {
     if (this.#options.now() - this.#acceptedAtMs >= this.#options.deadlineMs) return this.#end('deadline')
     const next = this.#candidates?.next()
-    if (!next || next.done) return this.#end(this.#attempts.length === 0 ? 'no-candidate' : 'unanswered')
+    if (!next || next.done) return this.#attempts.length === 0 ? this.#end('no-candidate') : this.#rest()
     this.#candidate = next.value
     this.#asked = false
     return this.#try()
+  }
+
+  #rest(): readonly PlaneAction[] {
+    const afterMs = this.#restMs
+    this.#restMs = Math.min(LONGEST_REST_MS, afterMs * 2)
+    this.#state = 'resting'
+    return [
+      { type: 'cancel-timer', name: 'candidate' },
+      { type: 'timer', name: 'rest', afterMs },
+    ]
   }
 
   #try(): readonly PlaneAction[] {
@@ -209,7 +232,7 @@ export class Connection implements Brain {
   /** A client that sent FIN may still read the answer; one that broke is ended by the plane, `closed` follows. */
   #lost(how: 'ended' | 'failed', side: 'client' | 'upstream'): readonly PlaneAction[] {
     if (side === 'client') {
-      if (how === 'failed' && this.#isConnecting()) {
+      if (how === 'failed' && (this.#isConnecting() || this.#state === 'resting')) {
         this.#outcome = 'client-gone'
         this.#state = 'ending'
       }
@@ -219,6 +242,10 @@ export class Connection implements Brain {
   }
 
   #timer(name: string): readonly PlaneAction[] {
+    if (this.#state === 'resting') {
+      if (name === 'rest' && this.#route) return this.#begin(this.#route)
+      return name === 'deadline' ? this.#end('unanswered') : NOTHING
+    }
     if (!this.#isConnecting()) return NOTHING
     const outcome = this.#state === 'session' ? 'no-session' : 'timeout'
     if (name === 'candidate') return this.#failed(outcome)

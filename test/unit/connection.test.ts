@@ -161,11 +161,25 @@ test.each([
   expect(it.results).toEqual([{ node: 'a', outcome }])
 })
 
-test('nobody takes it: reset, every try in the record', () => {
+test('nobody takes it: all are asked again after a rest, until the deadline; every try in the record', () => {
   const it = world()
-  expect(feed(it, ACCEPTED, REFUSED, DIALLED, status(STATUS.unavailable))).toEqual([{ type: 'reset' }])
+  const rest = (afterMs: number): PlaneAction[] => [{ type: 'cancel-timer', name: 'candidate' }, { type: 'timer', name: 'rest', afterMs }]
+  expect(feed(it, ACCEPTED, REFUSED, DIALLED, status(STATUS.unavailable))).toEqual(rest(100))
+  expect(dialled(feed(it, timer('rest')))).toBe('a')
+  expect(feed(it, REFUSED, REFUSED)).toEqual(rest(200))
+  expect(feed(it, timer('deadline'))).toEqual([{ type: 'reset' }])
   feed(it, CLOSED)
-  expect(it.records).toMatchObject([{ outcome: 'unanswered', node: null, attempts: [{ node: 'a', outcome: 'refused' }, { node: 'b', outcome: 'unavailable' }] }])
+  const attempts = [{ node: 'a', outcome: 'refused' }, { node: 'b', outcome: 'unavailable' }, { node: 'a', outcome: 'refused' }, { node: 'b', outcome: 'refused' }]
+  expect(it.records).toMatchObject([{ outcome: 'unanswered', node: null, attempts }])
+})
+
+test('a node that is back after a rest takes the connection; a client that left meanwhile ends it', () => {
+  const back = world({ nodes: ['a'] })
+  expect(types(feed(back, ACCEPTED, REFUSED, timer('rest'), DIALLED, status(STATUS.ok)))).toContain('carry')
+
+  const gone = world({ nodes: ['a'] })
+  feed(gone, ACCEPTED, REFUSED, { type: 'failed', side: 'client' }, { type: 'closed', result: { ...RESULT, how: 'reset' } })
+  expect(gone.records[0]?.outcome).toBe('client-gone')
 })
 
 test('an unknown session is reopened, and the same node tried once more with a new header', () => {
@@ -247,6 +261,7 @@ const STATES: Readonly<Record<string, readonly PlaneEvent[]>> = {
   dialling: [ACCEPTED],
   status: [ACCEPTED, DIALLED],
   session: [ACCEPTED, DIALLED, status(STATUS.unknownSession)],
+  resting: [ACCEPTED, REFUSED, REFUSED],
   carrying: [ACCEPTED, DIALLED, status(STATUS.ok)],
   ending: [ACCEPTED, timer('deadline')],
   ended: [ACCEPTED, CLOSED],
@@ -258,7 +273,7 @@ const EVENTS: readonly PlaneEvent[] = [
   { type: 'received', side: 'client', bytes: Uint8Array.of(0) },
   { type: 'ended', side: 'client' }, { type: 'ended', side: 'upstream' },
   { type: 'failed', side: 'client' }, { type: 'failed', side: 'upstream' },
-  timer('candidate'), timer('deadline'), timer('unheard of'),
+  timer('candidate'), timer('deadline'), timer('rest'), timer('unheard of'),
   { type: 'answered', question: null, answer: true },
 ]
 
@@ -268,6 +283,7 @@ const HEARD: Readonly<Record<string, readonly PlaneEvent[]>> = {
   dialling: [DIALLED, REFUSED, timer('candidate'), timer('deadline')],
   status: [status(0), status(1), status(2), status(77), { type: 'ended', side: 'upstream' }, { type: 'failed', side: 'upstream' }, timer('candidate'), timer('deadline')],
   session: [timer('candidate'), timer('deadline')],
+  resting: [timer('rest'), timer('deadline')],
   carrying: [],
   ending: [],
   ended: [],
@@ -336,8 +352,9 @@ test('whatever happens: no throw, nothing after a denial, no payload before stat
       const [record] = it.records
       expect(record?.attempts.length).toBe(it.results.length)
       if (denied) expect(it.headers).toEqual([])
-      // A header is never sent twice, and each node gets at most two.
-      for (const id of nodes) expect(it.headers.filter((each) => each === id).length).toBeLessThanOrEqual(2)
+      // A header is never sent twice, and each node gets at most two between two rests.
+      const rounds = 1 + events.filter((event) => typeof event === 'object' && event.type === 'timer' && event.name === 'rest').length
+      for (const id of nodes) expect(it.headers.filter((each) => each === id).length).toBeLessThanOrEqual(2 * rounds)
     }),
     { numRuns: 2000 },
   )
