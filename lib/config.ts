@@ -5,7 +5,7 @@
  * Unknown keys are errors: a misspelt limit must not be silently without effect. nearcast.example.toml is the manual.
  */
 import { readFileSync } from 'node:fs'
-import { parse, TomlError } from 'smol-toml'
+import { parse, stringify, TomlError } from 'smol-toml'
 import { z } from 'zod'
 import { NearcastError } from './errors.ts'
 
@@ -18,6 +18,11 @@ export interface ConfigSource {
 }
 
 type Table = Record<string, unknown>
+
+/** A configuration as the text of its file, for whoever starts a program. */
+export function formatConfig(table: Readonly<Record<string, unknown>>): string {
+  return stringify(table)
+}
 
 /** @throws NearcastError config.missing (no such file), config.invalid (names the key and what it may be). */
 export function loadConfig<Schema extends z.ZodType>(schema: Schema, source: ConfigSource): z.infer<Schema> {

@@ -23,6 +23,9 @@ exec "$@"
 `
 
 const FOLLOW_PARENT = ['--pdeathsig', 'KILL', '--']
+/** Ctrl-C reaches nsenter as well, which would end and take the command with it before that could say goodbye. */
+const IGNORE_SIGNALS = 'trap "" INT QUIT; exec "$@"'
+const SIGNALS_AS_USUAL = ['env', '--default-signal=INT,QUIT']
 
 export interface EnterOptions {
   readonly insidePid: number
@@ -46,8 +49,8 @@ export function enter(options: EnterOptions): Promise<number> {
   const net = `--net=/proc/${insidePid}/root${NAMESPACES_DIRECTORY}/${namespace}`
   const nsenter = ['nsenter', '--preserve-credentials', '-t', String(insidePid), '-U', '-m', '-p', net, '--']
   const prepare = ['unshare', '--mount', '--', 'sh', '-eu', '-c', PREPARE, 'sh', hosts ?? '', process.cwd()]
-  const words = [...FOLLOW_PARENT, ...nsenter, 'setpriv', ...FOLLOW_PARENT, ...prepare, ...command]
-  const child = spawn('setpriv', words, { stdio: 'inherit' })
+  const words = ['setpriv', ...FOLLOW_PARENT, ...nsenter, ...SIGNALS_AS_USUAL, 'setpriv', ...FOLLOW_PARENT, ...prepare, ...command]
+  const child = spawn('sh', ['-c', IGNORE_SIGNALS, 'sh', ...words], { stdio: 'inherit' })
   // The terminal sends Ctrl-C to the whole group: the command decides what it means. SIGTERM is passed on.
   const pass = (name: NodeJS.Signals): void => void child.kill(name)
   process.on('SIGINT', ignore).on('SIGQUIT', ignore).on('SIGTERM', pass).on('SIGHUP', pass)

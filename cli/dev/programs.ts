@@ -1,7 +1,7 @@
 /**
  * The programs of a cluster: their configuration files as TOML and how each is started. Pure.
  */
-import { stringify } from 'smol-toml'
+import { formatConfig } from '../../lib/config.ts'
 import { RUN_DIRECTORY } from './inside-protocol.ts'
 import type { ProgramSpec } from './kept-program.ts'
 import { programFile } from './program-file.ts'
@@ -66,7 +66,7 @@ function plan(host: Host, kind: ProgramKind, configuration: Record<string, unkno
   const path = `${RUN_DIRECTORY}/config/${host.id}-${kind}.toml`
   return {
     adminSocket: socket,
-    files: [{ path, text: stringify({ ...configuration, admin: { listen: `unix:${socket}` } }) }, { path: `${directory}/.made`, text: '' }, ...(extra.files ?? [])],
+    files: [{ path, text: formatConfig({ ...configuration, admin: { listen: `unix:${socket}` } }) }, { path: `${directory}/.made`, text: '' }, ...(extra.files ?? [])],
     spec: {
       id,
       namespace: host.id,
