@@ -44,7 +44,7 @@ export class Wire {
 
   /** What follows the status byte, once it ends with `end`. */
   async reply(end = '\r\n'): Promise<string> {
-    await until(`a reply, not ${JSON.stringify(this.text)}`, () => this.closed || (this.received.length > 1 && this.text.endsWith(end)))
+    await until(`a reply`, () => this.closed || (this.received.length > 1 && this.text.endsWith(end)))
     return this.received.subarray(1).toString()
   }
 }
@@ -119,7 +119,7 @@ export class HopDialer {
     const status = await wire.status()
     if (status !== 0) return `status ${status}`
     wire.send(`AUTH ${password}\r\n${line}\r\n`)
-    await until(`a reply to ${line}, not ${JSON.stringify(wire.text)}`, () => wire.closed || /^.\+OK\r\n.+\r\n$/s.test(wire.text))
+    await until(`a reply to ${line}`, () => wire.closed || /^.\+OK\r\n.+\r\n$/s.test(wire.text))
     wire.socket.destroy()
     return wire.received.subarray(1).toString().replace('+OK\r\n', '')
   }
