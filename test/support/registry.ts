@@ -57,7 +57,11 @@ export async function startRegistry(options: Partial<RegistryOptions> & { direct
   const routes = [...operatorRoutes(registry), ...orgRoutes(registry)]
   const rate = options.rate ?? 10_000
   const listener = createListener({ store: registry.store, routes, rate: { perSecond: rate, burst: rate }, log: QUIET, onRequest: () => undefined })
-  const tls = await listenTls(`[::1]:${options.feedPort ?? 0}`, [], registry, listener)
+  const tls = await listenTls(`[::1]:${options.feedPort ?? 0}`, [], registry, listener).catch((error: unknown) => {
+    registry.close()
+    if (options.directory === undefined) rmSync(directory, { recursive: true, force: true })
+    throw error
+  })
   const plain = await listenPlain('127.0.0.1:0', listener)
   const url = `http://127.0.0.1:${plain.port}`
   const readers = new Set<FeedReader>()

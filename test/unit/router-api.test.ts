@@ -1,0 +1,200 @@
+/** The API over HTTP: who may what, what is refused and how, and the objects' life. */
+import { createServer } from 'node:net'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { TestRegistry } from '../support/registry.ts'
+import { OPERATOR, startRegistry } from '../support/registry.ts'
+
+let registry: TestRegistry
+let acme = ''
+let globex = ''
+
+beforeAll(async () => {
+  registry = await startRegistry()
+  await registry.made('/v1/orgs', { name: 'acme' })
+  await registry.made('/v1/orgs', { name: 'globex' })
+  acme = String((await registry.made('/v1/tokens', { name: 'acme-ci', role: 'member', org: 'acme' }))['token'])
+  globex = String((await registry.made('/v1/tokens', { name: 'globex-ci', role: 'member', org: 'globex' }))['token'])
+  await registry.join('agent', 'mad-1')
+  await registry.join('agent', 'ams-1', 'ams')
+  await registry.made('/v1/nodes', { id: 'foreign-1', region: 'mad', hop: 'v1', endpoint: '[fd00::9]:6379' })
+})
+afterAll(() => registry.remove())
+
+function filled(path: string): string {
+  return path.replace(':org', 'acme').replace(':name', 'nobody').replace(':address', 'fdaa:0:1:0:1::ffff').replace(':id', 'nobody')
+}
+
+test('authorization: every route, every role', async () => {
+  for (const route of registry.routes) {
+    const path = filled(route.path)
+    const status = async (token: string): Promise<[number, unknown]> => {
+      const { status: code, body } = await registry.call(route.method, path, route.method === 'POST' ? { nonsense: 1 } : undefined, token)
+      return [code, body['code']]
+    }
+    const name = `${route.method} ${route.path}`
+    if (route.access === 'join') {
+      // Plain HTTP: only TLS listeners have it.
+      expect([name, await status(OPERATOR)]).toEqual([name, [404, 'api.not-found']])
+      continue
+    }
+    for (const token of ['nobody', 'nct_bootstrap_wrong', `${OPERATOR}x`]) expect([name, await status(token)]).toEqual([name, [401, 'api.unauthorized']])
+    const [operator, operatorCode] = await status(OPERATOR)
+    expect([name, [401, 403].includes(operator) || operatorCode === 'org.not-found' || operatorCode === 'api.not-found']).toEqual([name, false])
+    if (route.access === 'operator') {
+      for (const token of [acme, globex]) expect([name, await status(token)]).toEqual([name, [404, 'api.not-found']])
+    } else if (route.access === 'org') {
+      expect([name, await status(acme)]).toEqual([name, [operator, operatorCode]])
+      expect([name, await status(globex)]).toEqual([name, [404, 'org.not-found']])
+    }
+  }
+})
+
+test("another's org looks like none, and a list shows only one's own", async () => {
+  const foreign = await registry.call('GET', '/v1/orgs/acme', undefined, globex)
+  const unknown = await registry.call('GET', '/v1/orgs/nobody', undefined, globex)
+  expect(foreign.status).toBe(404)
+  expect({ ...foreign.body, detail: '' }).toEqual({ ...unknown.body, detail: '' })
+  expect(foreign.body['detail']).not.toContain('acme')
+  expect((await registry.call('GET', '/v1/orgs', undefined, globex)).body).toMatchObject([{ name: 'globex' }])
+})
+
+test('a database through its life: create, show again, refuse twice, delete, never reissue', async () => {
+  const made = await registry.made('/v1/orgs/acme/redis', { name: 'life', region: 'mad', replicas: ['ams'], appendFsync: 'always' }, acme)
+  expect(made).toMatchObject({ name: 'life', region: 'mad', replicas: ['ams'], port: 6379, username: 'default', state: 'active', appendFsync: 'always' })
+  expect(made['placements']).toEqual([
+    { node: 'mad-1', role: 'primary' },
+    { node: 'ams-1', role: 'replica' },
+  ])
+  expect(made['url']).toBe(`redis://default:${String(made['password'])}@life.flycast:6379`)
+  expect(made['env']).toMatchObject({ REDIS_HOST: 'life.flycast', REDIS_ADDRESS: made['address'] })
+  const { provisioning, ...rest } = made
+  expect(provisioning).toMatchObject({ agents: [], proxies: [], missing: [] })
+  expect((await registry.call('GET', '/v1/orgs/acme/redis/life', undefined, acme)).body).toEqual(rest)
+  expect((await registry.call('GET', `/v1/orgs/acme/redis/${String(made['id'])}`, undefined, acme)).body).toEqual(rest)
+  const refused = async (path: string, body: unknown): Promise<unknown> => (await registry.call('POST', path, body, acme)).body['code']
+  expect(await refused('/v1/orgs/acme/redis', { name: 'life', region: 'mad' })).toBe('name.taken')
+  expect(await refused('/v1/orgs/acme/services', { name: 'life', port: 1, nodes: ['foreign-1'] })).toBe('name.taken')
+  expect(await refused('/v1/orgs/acme/redis', { name: 'other', region: 'xxx' })).toBe('redis.region-unknown')
+  expect(await refused('/v1/orgs/acme/redis', { name: 'other', region: 'mad', replicas: ['xxx'] })).toBe('redis.region-unknown')
+  expect(await refused('/v1/orgs/acme/redis', { name: 'other', region: 'mad', replicas: ['mad'] })).toBe('redis.replica-duplicate')
+  expect(await refused('/v1/orgs/acme/redis', { name: 'other', region: 'mad', network: 'nobody' })).toBe('network.not-found')
+  expect(await refused('/v1/orgs/acme/redis', { name: 'other', region: 'mad', network: '2' })).toBe('network.not-found')
+  const audit = JSON.stringify((await registry.call('GET', '/v1/audit?limit=1000')).body)
+  expect(audit).toContain('redis.create')
+  expect(audit).not.toContain(String(made['password']))
+  expect(audit).not.toContain('sealed')
+
+  expect((await registry.call('DELETE', '/v1/orgs/acme/redis/life', undefined, acme)).status).toBe(200)
+  expect((await registry.call('GET', '/v1/orgs/acme/redis/life', undefined, acme)).body['code']).toBe('redis.not-found')
+  const again = await registry.made('/v1/orgs/acme/redis', { name: 'life', region: 'mad' }, acme)
+  expect(again['address']).not.toBe(made['address'])
+  expect(again['password']).not.toBe(made['password'])
+  await registry.call('DELETE', '/v1/orgs/acme/redis/life', undefined, acme)
+})
+
+test('services on foreign nodes, further networks and addresses, and what they refuse', async () => {
+  const network = await registry.made('/v1/orgs/acme/networks', { name: 'second' }, acme)
+  expect(network['prefix']).toBe(`fdaa:0:${Number(network['id']).toString(16)}::/48`)
+  const service = await registry.made('/v1/orgs/acme/services', { name: 'web', kind: 'tcp', port: 80, nodes: ['foreign-1'], network: 'second' }, acme)
+  expect(service).toMatchObject({ kind: 'tcp', network: network['id'], nodes: ['foreign-1'], address: `fdaa:0:${Number(network['id']).toString(16)}:0:1::1` })
+  const address = await registry.made('/v1/orgs/acme/addresses', { service: 'web' }, acme)
+  expect(address).toMatchObject({ service: 'web', network: 1, port: 80, state: 'active' })
+  const code = async (method: string, path: string, body?: unknown, token = acme): Promise<unknown> => (await registry.call(method, path, body, token)).body['code']
+  expect(await code('POST', '/v1/orgs/acme/services', { name: 'x', port: 80, nodes: ['nobody'] })).toBe('node.not-found')
+  expect(await code('POST', '/v1/orgs/acme/services', { name: 'x', port: 80, nodes: ['mad-1'] })).toBe('service.node-unsuitable')
+  expect(await code('POST', '/v1/orgs/acme/addresses', { service: 'nobody' })).toBe('service.not-found')
+  expect(await code('DELETE', `/v1/orgs/globex/addresses/${String(address['address'])}`, undefined, globex)).toBe('address.not-found')
+  expect(await code('DELETE', '/v1/orgs/acme/addresses/nonsense')).toBe('address.invalid')
+  expect(await code('DELETE', '/v1/nodes/foreign-1', undefined, OPERATOR)).toBe('node.in-use')
+  // Any spelling of an address is that address.
+  const spelled = String(address['address']).replace('::', ':0:0:').toUpperCase()
+  expect((await registry.call('DELETE', `/v1/orgs/acme/addresses/${spelled}`, undefined, acme)).status).toBe(200)
+  expect((await registry.call('DELETE', '/v1/orgs/acme/services/web', undefined, acme)).status).toBe(200)
+  expect((await registry.call('GET', '/v1/orgs/acme/addresses', undefined, acme)).body).toEqual([])
+})
+
+test('quotas are coded errors, and a refused request leaves nothing behind', async () => {
+  await registry.made('/v1/orgs', { name: 'full' })
+  for (let index = 0; index < 4; index++) await registry.made('/v1/orgs/full/networks', { name: `n${index}` })
+  expect((await registry.call('POST', '/v1/orgs/full/networks', { name: 'more' })).body).toMatchObject({ code: 'quota.networks', status: 409 })
+  for (let index = 0; index < 5; index++) await registry.made('/v1/orgs/full/redis', { name: `d${index}`, region: 'mad' })
+  expect((await registry.call('POST', '/v1/orgs/full/redis', { name: 'more', region: 'mad' })).body).toMatchObject({ code: 'quota.databases' })
+  for (let index = 0; index < 15; index++) await registry.made('/v1/orgs/full/addresses', { service: 'd0' })
+  const before = registry.registry.store.revision
+  expect((await registry.call('POST', '/v1/orgs/full/addresses', { service: 'd0' })).body).toMatchObject({ code: 'quota.addresses' })
+  expect((await registry.call('POST', '/v1/orgs/full/services', { name: 'tcp', port: 1, nodes: ['foreign-1'] })).body).toMatchObject({ code: 'quota.addresses' })
+  expect(registry.registry.store.revision).toBe(before)
+  expect(registry.registry.store.find('services', '', 'tcp')).toBeNull()
+})
+
+test('tokens: only the hash is kept, a removed one counts no more', async () => {
+  const made = await registry.made('/v1/tokens', { name: 'short', role: 'member', org: 'acme' })
+  const token = String(made['token'])
+  expect((await registry.call('GET', '/v1/orgs/acme', undefined, token)).status).toBe(200)
+  expect(JSON.stringify((await registry.call('GET', '/v1/tokens')).body)).not.toMatch(/nct_|hash/)
+  expect(JSON.stringify(registry.registry.store.list('tokens'))).not.toContain(token)
+  await registry.call('DELETE', `/v1/tokens/${String(made['id'])}`)
+  expect((await registry.call('GET', '/v1/orgs/acme', undefined, token)).status).toBe(401)
+  expect((await registry.call('POST', '/v1/tokens', { name: 'x', role: 'member' })).body['code']).toBe('api.body-invalid')
+})
+
+test('bodies: unknown members, wrong kinds, no JSON and too much of it are refused', async () => {
+  const post = async (body: string): Promise<[number, unknown]> => {
+    const response = await fetch(`${registry.url}/v1/orgs`, { method: 'POST', body, headers: { authorization: `Bearer ${OPERATOR}` } })
+    expect(response.headers.get('content-type')).toBe('application/problem+json')
+    const problem = (await response.json()) as Record<string, unknown>
+    return [response.status, problem['code']]
+  }
+  expect(await post('{"name":"ok-name","extra":1}')).toEqual([400, 'api.body-invalid'])
+  expect(await post('{"name":7}')).toEqual([400, 'api.body-invalid'])
+  expect(await post('{"name":"-bad"}')).toEqual([400, 'api.body-invalid'])
+  expect(await post('not json')).toEqual([400, 'api.body-invalid'])
+  expect(await post('')).toEqual([400, 'api.body-invalid'])
+  expect(await post(JSON.stringify({ name: 'x'.repeat(70_000) }))).toEqual([413, 'api.body-too-large'])
+  expect((await registry.call('GET', '/v1/audit?limit=1e9')).body['code']).toBe('api.body-invalid')
+  expect((await registry.call('GET', '/v2/orgs')).body['code']).toBe('api.not-found')
+})
+
+test('two requests at once never get the same address', async () => {
+  await registry.made('/v1/orgs', { name: 'race' })
+  const made = await Promise.all(Array.from({ length: 5 }, (_, index) => registry.made('/v1/orgs/race/redis', { name: `d${index}`, region: 'mad' })))
+  expect(new Set(made.map((database) => database['address'])).size).toBe(5)
+})
+
+test('too many requests are refused for a while, by token and by peer', async () => {
+  const slow = await startRegistry({ rate: 5 })
+  try {
+    const statuses: number[] = []
+    for (let index = 0; index < 12; index++) statuses.push((await slow.call('GET', '/v1/orgs')).status)
+    expect(statuses).toContain(429)
+    const guesses: number[] = []
+    for (let index = 0; index < 12; index++) guesses.push((await slow.call('GET', '/v1/orgs', undefined, 'guess')).status)
+    expect([guesses[0], guesses.at(-1)]).toEqual([401, 429])
+  } finally {
+    await slow.remove()
+  }
+})
+
+test('a full disk answers 507 and changes nothing', async () => {
+  const full = await startRegistry({ maxPages: 80 })
+  try {
+    let last = { status: 201, body: {} as Record<string, unknown> }
+    let made = 0
+    for (; last.status === 201 && made < 1000; made++) last = await full.call('POST', '/v1/orgs', { name: `org-${made}` })
+    expect(last).toMatchObject({ status: 507, body: { code: 'store.full' } })
+    expect(full.registry.store.list('orgs')).toHaveLength(made - 1)
+    expect(full.registry.store.list('networks')).toHaveLength(made - 1)
+    expect((await full.call('GET', '/v1/orgs')).status).toBe(200)
+  } finally {
+    await full.remove()
+  }
+})
+
+test('a taken port is listen.in-use, and the registry is left unlocked', async () => {
+  const taken = createServer()
+  await new Promise<void>((resolve) => taken.listen(0, '::1', resolve))
+  const address = taken.address()
+  const port = typeof address === 'object' && address !== null ? address.port : 0
+  await expect(startRegistry({ feedPort: port })).rejects.toMatchObject({ code: 'listen.in-use' })
+  await new Promise((resolve) => taken.close(resolve))
+})
