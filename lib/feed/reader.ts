@@ -19,7 +19,7 @@ import { checkPeer, isRouter, TLS_VERSION } from '../identity.ts'
 import type { Logger } from '../log.ts'
 import type { CachedTable } from './cache.ts'
 import { CacheWriter, FeedCache } from './cache.ts'
-import type { FeedChannel } from './channel.ts'
+import type { ChannelTimes, FeedChannel } from './channel.ts'
 import { openChannel } from './channel.ts'
 import type { Change, FromRouter, ToRouter } from './messages.ts'
 import { FEED_VERSION, fromRouter } from './messages.ts'
@@ -43,6 +43,8 @@ export interface FeedReaderOptions {
   readonly apply: (table: FeedTable, changes: readonly AppliedChange[] | 'snapshot', revision: number) => Promise<FailedService[]> | FailedService[]
   /** A question of the router: `explain`, `status`. A throw is answered as an error. */
   readonly ask: (name: string, params: unknown) => Promise<unknown>
+  /** When a silent router counts as gone; the default is what programs use. */
+  readonly times?: ChannelTimes
 }
 
 const FIRST_ANSWER_MS = 10_000
@@ -180,7 +182,7 @@ export class FeedReader {
       closed: (reason: string): void => ended.resolve(reason),
     }
     try {
-      const channel = await openChannel(this.#url, tls, events)
+      const channel = await openChannel(this.#url, tls, events, this.#options.times)
       const deadline = setTimeout(() => channel.cut('no answer to hello'), FIRST_ANSWER_MS)
       session = { channel, snapshot: [], answered: false, deadline, broken: false }
     } catch (error) {

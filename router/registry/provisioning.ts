@@ -19,6 +19,8 @@ export interface Provisioning {
   readonly missing: readonly string[]
 }
 
+type Change = (transaction: StoreTransaction) => void
+
 export class Publisher {
   readonly #store: Store
   readonly #feed: FeedServer
@@ -28,11 +30,11 @@ export class Publisher {
     this.#feed = feed
   }
 
-  /** `prepared`: the revision of step 1, just committed. `activate` is step 2. */
-  async bringUp(act: Act, prepared: number, activate: (transaction: StoreTransaction) => void): Promise<Provisioning> {
+  /** `prepared`: the revision of step 1, just committed. `activate` is step 2; when it can't be committed, `undo` step 1. */
+  async bringUp(act: Act, prepared: number, activate: Change, undo: Change): Promise<Provisioning> {
     const startMs = performance.now()
     const agents = await this.#feed.acknowledgements.wait(prepared, 'agent', AGENTS_MS)
-    const { revision } = this.#store.write(act, activate)
+    const revision = this.#commit(act, activate, undo)
     const proxies = await this.#feed.acknowledgements.wait(revision, 'proxy', TOTAL_MS - (performance.now() - startMs))
     return {
       revision,
@@ -46,6 +48,16 @@ export class Publisher {
       ],
       proxies: proxies.acknowledged.map(({ identity, ms }) => ({ id: identity, ms: round(ms) })),
       missing: proxies.missing,
+    }
+  }
+
+  #commit(act: Act, activate: Change, undo: Change): number {
+    try {
+      return this.#store.write(act, activate).revision
+    } catch (error) {
+      // The caller is told that nothing was made, so nothing may stay; on a full disk a removal often still fits.
+      this.#store.write({ ...act, what: `${act.what}.undo` }, undo)
+      throw error
     }
   }
 

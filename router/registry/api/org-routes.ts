@@ -39,8 +39,14 @@ export function orgRoutes(registry: Registry): Route[] {
       const act = call.act('redis.create')
       const network = findNetwork(store, org, call.body.network)
       const { result, revision } = store.write(act, (transaction) => createDatabase(transaction, org, network, call.body, plan))
-      const provisioning = await publisher.bringUp(act, revision, (transaction) => activateService(transaction, result.service.id))
-      return { ...redisDocument(registry, findService(store, org.id, result.service.id, 'redis')), provisioning }
+      const { service } = result
+      const provisioning = await publisher.bringUp(
+        act,
+        revision,
+        (transaction) => activateService(transaction, service.id),
+        (transaction) => removeService(transaction, service),
+      )
+      return { ...redisDocument(registry, findService(store, org.id, service.id, 'redis')), provisioning }
     }),
     orgRemove('/redis/:name', (call, org) => takeDown(call, org, 'redis')),
 
@@ -50,8 +56,14 @@ export function orgRoutes(registry: Registry): Route[] {
       const act = call.act('service.create')
       const network = findNetwork(store, org, call.body.network)
       const { result, revision } = store.write(act, (transaction) => createTcpService(transaction, org, network, call.body, plan))
-      const provisioning = await publisher.bringUp(act, revision, (transaction) => activateService(transaction, result.service.id))
-      return { ...serviceDocument(registry, findService(store, org.id, result.service.id)), provisioning }
+      const { service } = result
+      const provisioning = await publisher.bringUp(
+        act,
+        revision,
+        (transaction) => activateService(transaction, service.id),
+        (transaction) => removeService(transaction, service),
+      )
+      return { ...serviceDocument(registry, findService(store, org.id, service.id)), provisioning }
     }),
     orgRemove('/services/:name', (call, org) => takeDown(call, org, 'tcp')),
 
@@ -62,7 +74,12 @@ export function orgRoutes(registry: Registry): Route[] {
       const { result, revision } = store.write(act, (transaction) =>
         mintAddress(transaction, findService(transaction, org.id, call.body.service), network, plan),
       )
-      const provisioning = await publisher.bringUp(act, revision, (transaction) => activateAddress(transaction, result.address))
+      const provisioning = await publisher.bringUp(
+        act,
+        revision,
+        (transaction) => activateAddress(transaction, result.address),
+        (transaction) => transaction.remove('addresses', result.address),
+      )
       return { ...addressDocument(registry, findAddress(store, org.id, result.address)), provisioning }
     }),
     orgRemove('/addresses/:address', async (call, org) => {
