@@ -5,6 +5,8 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
+import { loadRouterConfig } from '../../router/config.ts'
+import { storeCommand } from '../../router/store-command.ts'
 import type { RouterProcess } from '../support/router-process.ts'
 import { runRouter, startRouter, writeConfig } from '../support/router-process.ts'
 
@@ -92,23 +94,22 @@ test('takes the token of its starter, a Unix socket, and an inherited loopback s
 test('refuses what it must not do, with one line that says why', async () => {
   const directory = fresh()
   const config = writeConfig(directory)
-  const refusal = async (env: Record<string, string>, file = config): Promise<string> => {
-    const { code, err } = await runRouter(['--config', file], env)
-    expect(code).toBe(1)
-    expect(err.trim().split('\n')).toHaveLength(1)
-    return err
-  }
-  expect(await refusal({ NEARCAST_ROUTER_API_LISTEN: '0.0.0.0:7200' })).toMatch(/^config\.invalid: api\.listen: .*unencrypted/)
-  expect(await refusal({ NEARCAST_ROUTER_API_LISTEN: 'nonsense' })).toMatch(/^config\.invalid: .*api\.listen/)
-  expect(await refusal({ NEARCAST_BOOTSTRAP_TOKEN: 'short' })).toMatch(/^config\.invalid: NEARCAST_BOOTSTRAP_TOKEN/)
-  expect(await refusal({}, join(directory, 'none.toml'))).toMatch(/^config\.missing/)
+  const invalid = (message: RegExp): unknown => expect.objectContaining({ code: 'config.invalid', message: expect.stringMatching(message) as string })
+  const load = (env: Record<string, string>, file = config) => (): unknown => loadRouterConfig(file, env)
+  expect(load({ NEARCAST_ROUTER_API_LISTEN: '0.0.0.0:7200' })).toThrow(invalid(/^api\.listen: .*unencrypted/))
+  expect(load({ NEARCAST_ROUTER_API_LISTEN: '[fd00::1]:7200' })).toThrow(invalid(/^api\.listen: .*unencrypted/))
+  expect(load({ NEARCAST_ROUTER_API_LISTEN: 'nonsense' })).toThrow(invalid(/api\.listen/))
+  expect(load({ NEARCAST_BOOTSTRAP_TOKEN: 'short' })).toThrow(invalid(/^NEARCAST_BOOTSTRAP_TOKEN/))
+  expect(load({}, join(directory, 'none.toml'))).toThrow(expect.objectContaining({ code: 'config.missing' }))
   writeFileSync(join(directory, 'bad.toml'), 'stateDir = "/tmp/x"\nquotass = 1\n')
-  expect(await refusal({}, join(directory, 'bad.toml'))).toMatch(/^config\.invalid: .*quotass/)
+  expect(load({}, join(directory, 'bad.toml'))).toThrow(invalid(/quotass/))
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const address = server.address()
   const port = typeof address === 'object' && address !== null ? address.port : 0
-  expect(await refusal({ NEARCAST_ROUTER_API_LISTEN: `127.0.0.1:${port}` })).toMatch(/^listen\.in-use/)
+  const { code, err } = await runRouter(['--config', config], { NEARCAST_ROUTER_API_LISTEN: `127.0.0.1:${port}` })
+  expect(code).toBe(1)
+  expect(err).toMatch(/^listen\.in-use: [^\n]+\n$/)
   await new Promise((resolve) => server.close(resolve))
 })
 
@@ -123,23 +124,24 @@ test('backup, restore and verify: a restored registry never gives out again what
   const service = await call(router, token, 'POST', '/v1/orgs/acme/services', { name: 'a', port: 80, nodes: ['n1'] })
   expect(await runRouter(['store', 'backup', copy, '--config', config])).toMatchObject({ code: 0, err: '' })
   expect(statSync(copy).mode & 0o777).toBe(0o600)
-  expect((await runRouter(['store', 'backup', copy, '--config', config])).err).toMatch(/^config\.invalid: .*exists/)
+  const command = (...args: string[]) => (): unknown => storeCommand(loadRouterConfig(config, {}), args)
+  expect(command('backup', copy)).toThrow(expect.objectContaining({ code: 'config.invalid' }))
   const since = await call(router, token, 'POST', '/v1/orgs/acme/services', { name: 'b', port: 80, nodes: ['n1'] })
   await call(router, token, 'POST', '/v1/orgs', { name: 'globex' })
   expect((await runRouter(['store', 'restore', copy, '--config', config])).err).toMatch(/^store\.locked/)
-  expect((await runRouter(['store', 'verify', '--config', config])).out).toBe('The store is sound.\n')
-  const { router: before } = (await call(router, token, 'GET', '/v1/status')) as { router: { revision: number } }
+  expect(command('verify')).not.toThrow()
+  const before = Number((await call(router, token, 'GET', '/v1/status'))['revision'])
   await router.end('SIGTERM')
 
   const noise = join(directory, 'noise')
   writeFileSync(noise, 'this is no store')
-  expect((await runRouter(['store', 'restore', noise, '--config', config])).err).toMatch(/^store\.corrupt/)
+  expect(command('restore', noise)).toThrow(expect.objectContaining({ code: 'store.corrupt' }))
   expect(await runRouter(['store', 'restore', copy, '--config', config])).toMatchObject({ code: 0, err: '' })
-  expect((await runRouter(['store', 'verify', copy, '--config', config])).code).toBe(0)
-  expect((await runRouter(['store', 'nonsense', '--config', config])).err).toMatch(/^config\.invalid: Write: store backup/)
+  expect(command('verify', copy)).not.toThrow()
+  expect(command('nonsense')).toThrow(expect.objectContaining({ code: 'config.invalid' }))
 
   const restored = await start(config, { NEARCAST_BOOTSTRAP_TOKEN: token })
-  expect(Number(restored.ready['revision'])).toBeGreaterThanOrEqual(before.revision)
+  expect(Number(restored.ready['revision'])).toBeGreaterThanOrEqual(before)
   expect((await call(restored, token, 'GET', '/v1/orgs/acme/services/b'))['code']).toBe('service.not-found')
   const next = await call(restored, token, 'POST', '/v1/orgs/acme/services', { name: 'c', port: 80, nodes: ['n1'] })
   expect([service['address'], since['address'], next['address']]).toEqual(['fdaa:0:1:0:1::1', 'fdaa:0:1:0:1::2', 'fdaa:0:1:0:1::3'])

@@ -5,7 +5,9 @@ import type { DialerRecord } from '../store/records.ts'
 export function statusDocument(registry: Registry): object {
   const { store, rotation } = registry
   return {
-    router: { id: registry.id, revision: store.revision, keyRotation: rotation.running ? 'running' : 'none' },
+    router: registry.id,
+    revision: store.revision,
+    keyRotation: rotation.running ? 'running' : 'none',
     programs: store.list('dialers').map((member) => programDocument(registry, member)),
   }
 }
