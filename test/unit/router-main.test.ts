@@ -44,6 +44,10 @@ async function call(router: RouterProcess, token: string, method: string, path: 
   return (await response.json()) as Record<string, unknown>
 }
 
+function invalid(message: RegExp): unknown {
+  return expect.objectContaining({ code: 'config.invalid', message: expect.stringMatching(message) as string })
+}
+
 test('starts, writes the operator token once, answers on the admin port, stops on SIGTERM, and lost nothing after SIGKILL', async () => {
   const directory = fresh()
   const config = writeConfig(directory)
@@ -94,7 +98,6 @@ test('takes the token of its starter, a Unix socket, and an inherited loopback s
 test('refuses what it must not do, with one line that says why', async () => {
   const directory = fresh()
   const config = writeConfig(directory)
-  const invalid = (message: RegExp): unknown => expect.objectContaining({ code: 'config.invalid', message: expect.stringMatching(message) as string })
   const load = (env: Record<string, string>, file = config) => (): unknown => loadRouterConfig(file, env)
   expect(load({ NEARCAST_ROUTER_API_LISTEN: '0.0.0.0:7200' })).toThrow(invalid(/^api\.listen: .*unencrypted/))
   expect(load({ NEARCAST_ROUTER_API_LISTEN: '[fd00::1]:7200' })).toThrow(invalid(/^api\.listen: .*unencrypted/))
