@@ -51,8 +51,8 @@ export class Ingress {
     this.#loadTimer.unref()
   }
 
-  /** @returns the listener's port (0 for a Unix socket). @throws NearcastError listen.* */
-  async listen(target: ListenTarget): Promise<number> {
+  /** `socketMode`: of a Unix socket's file. @returns the listener's port (0 for a Unix socket). @throws NearcastError listen.* */
+  async listen(target: ListenTarget, socketMode = 0o600): Promise<number> {
     const { plane, maxConnections } = this.#options
     const listener = await plane.listen({
       target,
@@ -60,8 +60,8 @@ export class Ingress {
       brain: (id) => this.#brain(id),
       answer: (id, question) => this.#answer(id, question as Question),
     })
-    // Whoever gets in is asked for its uid; the file's mode keeps the others from even connecting.
-    if (target.kind === 'unix') chmodSync(target.path, 0o600)
+    // Whoever gets in is asked for its uid; the file's mode keeps others from even connecting.
+    if (target.kind === 'unix') chmodSync(target.path, socketMode)
     this.#listeners.push(listener)
     return listener.port
   }

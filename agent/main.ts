@@ -197,7 +197,8 @@ export async function startAgent(config: AgentConfig, log: Logger, lifecycle: Li
 async function listen(ingress: Ingress, { hop }: AgentConfig, tls: HopTls): Promise<number> {
   const place = parseListen(hop.listen)
   const port = await ingress.listen(place.kind === 'unix' ? place : { ...place, tls })
-  if (hop.socket !== undefined) await ingress.listen({ kind: 'unix', path: hop.socket })
+  // Other uids have to get as far as being asked who they are.
+  if (hop.socket !== undefined) await ingress.listen({ kind: 'unix', path: hop.socket }, hop.allowedUids.length === 0 ? 0o600 : 0o666)
   return port
 }
 

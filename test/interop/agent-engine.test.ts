@@ -3,7 +3,7 @@
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
@@ -199,6 +199,26 @@ test('two agents on one directory never run two engines in it', async () => {
   expect(first.unavailable).toEqual({})
   await first.stop()
   await second.available('db')
+})
+
+test('an engine that an agent left behind is ended before the next one starts', async (context) => {
+  const node = await dataNode({ redis: { backoffMinMs: 20, backoffMaxMs: 40 } })
+  const home = join(node.dataDir, 'db')
+  mkdirSync(join(home, 'data'), { recursive: true })
+  // Its parent ends at once, so it becomes a child of init.
+  const left = spawnSync('sh', ['-c', 'flock -F -n ../lock sleep 600 >/dev/null 2>&1 & echo $!'], { cwd: join(home, 'data'), encoding: 'utf8' })
+  const pid = Number(left.stdout)
+  const proc = (file: string): string => (existsSync(`/proc/${pid}/${file}`) ? readFileSync(`/proc/${pid}/${file}`, 'utf8') : '')
+  const sleeps = (): boolean => /^Name:\tsleep\nUmask:.*\nState:\t[^Z]/.test(proc('status'))
+  try {
+    await until('it is behind flock', sleeps)
+    if (!/^PPid:\t1$/m.test(proc('status'))) context.skip('orphans do not go to pid 1 here')
+    await node.feed(databaseRow('db', HERE, 'pw'))
+    await node.available('db')
+    expect(sleeps()).toBe(false)
+  } finally {
+    if (sleeps()) process.kill(pid, 'SIGKILL')
+  }
 })
 
 test('without redis-server the agent runs, and says for each database what to install', async () => {

@@ -39,8 +39,8 @@ export class RespClient {
   command(words: readonly string[], timeoutMs: number): Promise<Reply> {
     if (this.#closed) return Promise.reject(notAnswering(words))
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.close(), timeoutMs)
-      this.#waiting.push({ resolve, reject: () => reject(notAnswering(words)), timer })
+      const waiting: Waiting = { resolve, reject: () => reject(notAnswering(words)), timer: setTimeout(() => this.#late(waiting), timeoutMs) }
+      this.#waiting.push(waiting)
       this.#socket.write(encodeCommand(words))
     })
   }
@@ -54,6 +54,13 @@ export class RespClient {
       clearTimeout(timer)
       reject(new Error('closed'))
     }
+  }
+
+  /** This process itself may have stood still: what has arrived meanwhile is read before anyone is called late. */
+  #late(waiting: Waiting): void {
+    setImmediate(() => {
+      if (this.#waiting.includes(waiting)) this.close()
+    })
   }
 
   #onData(chunk: Buffer): void {
