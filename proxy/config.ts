@@ -43,7 +43,7 @@ export const proxyConfig = z
     ingress: z.array(ingress).max(1024).default([]),
     dial: z
       .strictObject({
-        /** One attempt at one node, TLS handshake and status byte included. */
+        /** One attempt at one node, TLS handshake and status byte included; four times its latency are added. */
         connectTimeoutMs: milliseconds(10, 60_000).default(1000),
         /** All attempts of one connection together. */
         deadlineMs: milliseconds(10, 300_000).default(5000),
@@ -53,7 +53,8 @@ export const proxyConfig = z
       .strictObject({
         /** Time between two probes of one node; each is moved by up to a tenth at random. */
         intervalMs: milliseconds(50, 600_000).default(2000),
-        timeoutMs: milliseconds(10, 60_000).default(1000),
+        /** One probe; four times the node's latency are added. */
+        timeoutMs: milliseconds(10, 60_000).default(2000),
         /** That many failures in a row, of probes or of dials, make a node unhealthy. */
         failures: z.int().min(1).max(100).default(3),
         /** That many probes in a row that succeed make it healthy again. */

@@ -50,8 +50,8 @@ export interface ConnectionOptions {
   /** Passive health: called once per try. */
   readonly dialResult: (node: string, service: string, outcome: AttemptOutcome, ms: number) => void
   readonly ended: (record: ConnectionRecord) => void
-  /** For one candidate: session, dial, TLS and status byte together. */
-  readonly connectTimeoutMs: number
+  /** For one try: session, dial, TLS and status byte together. A far node needs more than a near one. */
+  readonly connectTimeoutMs: (candidate: Candidate) => number
   /** For all candidates together. */
   readonly deadlineMs: number
 }
@@ -164,16 +164,20 @@ export class Connection implements Brain {
 
   #try(): readonly PlaneAction[] {
     this.#triedAtMs = this.#options.now()
-    return [{ type: 'timer', name: 'candidate', afterMs: this.#options.connectTimeoutMs }, ...this.#dial()]
+    return [{ type: 'timer', name: 'candidate', afterMs: this.#patienceMs() }, ...this.#dial()]
+  }
+
+  #patienceMs(): number {
+    return this.#candidate ? this.#options.connectTimeoutMs(this.#candidate) : 0
   }
 
   #dial(): readonly PlaneAction[] {
-    const { header, connectTimeoutMs } = this.#options
+    const { header } = this.#options
     if (!this.#candidate || !this.#route || !this.#source || !this.#destination) return this.#end('no-candidate')
     this.#opening = header(this.#candidate, this.#route, this.#source, this.#destination)
     if (!this.#opening) return this.#asked ? this.#failed('no-session') : this.#ask(false)
     this.#state = 'dialling'
-    return [{ type: 'dial', target: this.#opening.target, timeoutMs: connectTimeoutMs }]
+    return [{ type: 'dial', target: this.#opening.target, timeoutMs: this.#patienceMs() }]
   }
 
   #ask(reopen: boolean): readonly PlaneAction[] {
@@ -206,7 +210,7 @@ export class Connection implements Brain {
     if (this.#asked) return this.#failed('unknown-session')
     this.#report('unknown-session')
     this.#triedAtMs = this.#options.now()
-    return [{ type: 'timer', name: 'candidate', afterMs: this.#options.connectTimeoutMs }, ...this.#ask(true)]
+    return [{ type: 'timer', name: 'candidate', afterMs: this.#patienceMs() }, ...this.#ask(true)]
   }
 
   #carry(first: readonly PlaneAction[]): readonly PlaneAction[] {

@@ -39,7 +39,8 @@ export class Reception {
     const { self, entrance, nearest, nodes, dial, now, onDial, log } = this.#options
     return new Connection({
       id,
-      ...dial,
+      deadlineMs: dial.deadlineMs,
+      connectTimeoutMs: ({ node }) => nodes.get(node.id)?.patienceMs(dial.connectTimeoutMs) ?? dial.connectTimeoutMs,
       now,
       route: (source, destination) => entrance.admit(id, source, destination),
       candidates: (route) => nearest.candidates(route.service),
@@ -71,12 +72,13 @@ export class Reception {
   async answer(id: number, question: unknown): Promise<boolean> {
     if (!isSessionQuestion(question)) return false
     const { entrance, nodes, dial } = this.#options
-    const session = nodes.get(question.node)?.session
+    const node = nodes.get(question.node)
+    const session = node?.session
     if (!session) return false
     const refused = entrance.sessionOf(id)
     // Naming the refused session keeps many refused connections from reopening one after the other.
     if (question.reopen && refused) session.reopen(refused)
-    return (await session.opened(dial.connectTimeoutMs)) !== null
+    return (await session.opened(node.patienceMs(dial.connectTimeoutMs))) !== null
   }
 
   #ended(record: ConnectionRecord): void {

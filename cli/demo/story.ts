@@ -77,6 +77,14 @@ async function servedBy(context: StepContext, region: string, org = 'acme'): Pro
   return [...context.memory.engines].find(([, id]) => id === runId)?.[0] ?? 'unknown'
 }
 
+/** A host's address between the regions. */
+async function underlay(context: StepContext, host: string): Promise<string> {
+  const finished = await context.cluster.onHost(host, "ip -6 -o addr show dev eth0 scope global | awk '{print $4}' | cut -d/ -f1")
+  const address = finished.stdout.trim()
+  check(address !== '', `${host} has no address: ${said(finished)}`)
+  return address
+}
+
 async function dev(context: StepContext, ...args: string[]): Promise<void> {
   const finished = await context.cluster.nearcast(['dev', ...args])
   context.show(`$ nearcast dev ${args.join(' ')}`)
@@ -96,7 +104,6 @@ async function failover(context: StepContext, breakIt: string[], mendIt: string[
   await dev(context, ...mendIt)
   const ms = await until('gru is chosen again', async () => (await explain(context, 'acme/gru')).chosen === 'gru-1')
   context.show(`gru's own node was chosen again after ${(ms / 1000).toFixed(1)} s`)
-  check((await servedBy(context, 'gru')) !== 'unknown', 'no engine known')
 }
 
 /** Engines get a new run_id when they start again. */
@@ -113,15 +120,15 @@ async function refused(context: StepContext, what: string, finished: Finished): 
   check(finished.code !== 0, `${what} went through: ${said(finished)}`)
 }
 
-/** A TCP dial with python-free means: bash's /dev/tcp knows no IPv6 scope but does IPv6 addresses through redis-cli -h. */
-const dial = (address: string, port: number): string => `timeout 3 redis-cli -h ${address} -p ${port} ping`
+/** A TCP dial that ends by itself; redis-cli exits with an error when it can't connect. */
+const dial = (address: string, port: number): string => `timeout 2 redis-cli -h ${address} -p ${port} ping`
 
 export const STORY: readonly Step[] = [
   {
     name: 'links',
     title: 'The links have the times of the topology: ping and connect confirm them',
     async run(context) {
-      const finished = await context.cluster.onHost('mad-1', 'ping -6 -n -c 3 -i 0.2 $(cat /run/nearcast/hosts/gru-1)')
+      const finished = await context.cluster.onHost('mad-1', `ping -6 -n -c 3 -i 0.2 ${await underlay(context, 'gru-1')}`)
       const average = Number(/= [\d.]+\/([\d.]+)\//.exec(finished.stdout)?.[1])
       context.show(`mad-1> ping gru-1: ${average} ms on average (topology: 190 ms)`)
       check(average > 180 && average < 210, `Expected about 190 ms, measured ${average}: ${said(finished)}`)
@@ -195,7 +202,7 @@ export const STORY: readonly Step[] = [
       const line = log.stdout.split('\n').findLast((each) => each.includes('foreign-network'))
       check(line !== undefined, 'The refusal is not in the log.')
       context.show(line)
-      const metrics = await context.cluster.onHost('mad-2', 'cat /run/nearcast/metrics/proxy 2>/dev/null || nearcast-metrics proxy')
+      const metrics = await context.cluster.nearcast(['dev', 'metrics', 'mad-2/proxy'])
       const counted = metrics.stdout.split('\n').find((each) => each.startsWith('nearcast_proxy_') && each.includes('foreign-network'))
       check(counted !== undefined && Number(counted.split(' ').at(-1)) >= 1, 'The refusal is not counted.')
       context.show(counted)
@@ -211,16 +218,24 @@ export const STORY: readonly Step[] = [
       const { cluster, memory } = context
       const own = (await cluster.onAppHost('acme', 'mad', "ip -6 -o addr show dev eth0 scope global | awk '{print $4}' | cut -d/ -f1")).stdout.trim()
       check(own !== '', "acme's app host has no address.")
-      const spoof = `ip -6 addr add ${own} dev eth0 nodad; timeout 3 redis-cli -h ${memory.address} ping; code=$?; ip -6 addr del ${own}/128 dev eth0; exit $code`
-      await refused(context, `globex root takes ${own} as its source`, await cluster.onAppHost('globex', 'mad', spoof))
-      await refused(context, 'globex pings acme', await cluster.onAppHost('globex', 'mad', `ping -6 -c 1 -W 1 ${memory.address}`))
-      await refused(context, 'acme dials a closed port', await cluster.onAppHost('acme', 'mad', dial(memory.address, 6380)))
-      const underlay = (await cluster.onHost('mad-1', 'cat /run/nearcast/hosts/mad-1')).stdout.trim()
-      await refused(context, `acme dials the data node's hop port at ${underlay}`, await cluster.onAppHost('acme', 'mad', dial(underlay, 7400)))
+      const spoof = `ip -6 addr add ${own} dev eth0 nodad; ip -6 route replace default via fe80::1 dev eth0 src ${own}; ${dial(memory.address, 6379)}`
+      const node = await underlay(context, 'mad-1')
       const gateway = 'fe80::1%eth0'
-      await refused(context, `acme dials its next hop ${gateway}`, await cluster.onAppHost('acme', 'mad', dial(gateway, 7400)))
-      await refused(context, `mad's data node dials acme's app host ${own}`, await cluster.onHost('mad-1', dial(own, 22)))
-      await refused(context, `mad's data node pings acme's app host`, await cluster.onHost('mad-1', `ping -6 -c 1 -W 1 ${own}`))
+      const pings = (address: string): string => `ping -6 -c 1 -W 1 ${address}`
+      // The spoofer's host keeps the stolen address: no later step uses it.
+      const attempts: readonly (readonly [string, Promise<Finished>])[] = [
+        [`globex root takes ${own} as its source`, cluster.onAppHost('globex', 'ams', spoof)],
+        ['globex pings acme', cluster.onAppHost('globex', 'mad', pings(memory.address))],
+        ['acme dials a closed port', cluster.onAppHost('acme', 'mad', dial(memory.address, 6380))],
+        [`acme dials the data node's hop port at ${node}`, cluster.onAppHost('acme', 'mad', dial(node, 7400))],
+        [`acme pings the data node at ${node}`, cluster.onAppHost('acme', 'mad', pings(node))],
+        [`acme dials its next hop ${gateway}`, cluster.onAppHost('acme', 'mad', dial(gateway, 7400))],
+        [`mad's data node dials acme's app host ${own}`, cluster.onHost('mad-1', dial(own, 22))],
+        ["mad's data node pings acme's app host", cluster.onHost('mad-1', pings(own))],
+      ]
+      for (const [what, attempt] of attempts) await refused(context, what, await attempt)
+      const dropped = await cluster.nearcast(['dev', 'metrics', 'ams-1/proxy'])
+      context.show(dropped.stdout.split('\n').find((line) => /guard|ingress/.test(line) && /source/.test(line) && !line.startsWith('#')) ?? '')
     },
   },
   {
@@ -288,7 +303,7 @@ export const STORY: readonly Step[] = [
     async run(context) {
       await dev(context, 'stop', 'gru/agent')
       await until('mad (190 ms) is the next nearest', async () => (await explain(context, 'acme/gru')).chosen === 'mad-1')
-      await dev(context, 'link', 'mad-gru', '--rtt', '400ms')
+      await dev(context, 'link', 'mad-gru', '--rtt', '300ms')
       await until('ams (210 ms) is now nearer', async () => (await explain(context, 'acme/gru')).chosen === 'ams-1')
       context.show((await explain(context, 'acme/gru')).why)
       await dev(context, 'link', 'mad-gru', '--rtt', '190ms')

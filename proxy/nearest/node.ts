@@ -31,6 +31,8 @@ export interface NodeOptions {
 
 /** Probes are moved by up to this share of the interval, both ways. */
 const JITTER = 0.1
+/** A dial to another host: TCP, TLS, header and its answer, and one to spare. */
+const DIAL_ROUND_TRIPS = 4
 
 export class Node {
   readonly #options: NodeOptions
@@ -83,6 +85,11 @@ export class Node {
     return Math.max(this.connections, this.#session?.load ?? 0)
   }
 
+  /** How long a dial may take: `baseMs` beside what the distance needs. */
+  patienceMs(baseMs: number): number {
+    return Math.round(baseMs + DIAL_ROUND_TRIPS * (this.latency.smoothedMs ?? 0))
+  }
+
   /** New keys, region or placement. A node that moved is a new Node: `samePlace` tells. */
   update(row: NodeRow): void {
     this.#row = row
@@ -127,7 +134,7 @@ export class Node {
   /** Never rejects. */
   async #probe(): Promise<void> {
     const { self, health, now, random, onProbe } = this.#options
-    const failure = await this.#measure(self, health.timeoutMs)
+    const failure = await this.#measure(self, this.patienceMs(health.timeoutMs))
     if (this.#stopped.signal.aborted) return
     this.#report(failure === null ? this.health.probeSucceeded(now()) : this.health.probeFailed(failure, now()))
     onProbe?.(this, failure)

@@ -54,7 +54,7 @@ function world({ admission = ADMITTED, nodes = ['a', 'b'], signed = true }: Sett
       made.results.push({ node, outcome })
     },
     ended: (record) => made.records.push(record),
-    connectTimeoutMs: CONNECT_MS,
+    connectTimeoutMs: () => CONNECT_MS,
     deadlineMs: DEADLINE_MS,
   })
   const built: World = Object.assign(made, { connection })
@@ -246,7 +246,7 @@ test('candidates are asked for one at a time', () => {
     now: () => 0,
     dialResult: () => undefined,
     ended: () => undefined,
-    connectTimeoutMs: 1,
+    connectTimeoutMs: () => 1,
     deadlineMs: 100,
   })
   connection.on(ACCEPTED)

@@ -33,7 +33,7 @@ describe('configuration', () => {
     expect(parse({})).toMatchObject({
       prefix: 'fdaa', plane: 'auto', manageHost: true, ingress: [],
       dial: { connectTimeoutMs: 1000, deadlineMs: 5000 },
-      health: { intervalMs: 2000, timeoutMs: 1000, failures: 3, successes: 2 },
+      health: { intervalMs: 2000, timeoutMs: 2000, failures: 3, successes: 2 },
       nearest: { hysteresisPercent: 20, hysteresisMs: 1 },
       limits: { maxConnections: 10_000 }, log: { level: 'info' },
     })
