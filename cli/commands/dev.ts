@@ -29,6 +29,7 @@ const VERB_HELP: Readonly<Record<Verb, string>> = {
   pause: 'SIGSTOP it: the kernel still accepts for it, nothing answers',
   resume: 'SIGCONT it',
 }
+const DONE: Readonly<Record<Verb, string>> = { stop: 'stopped', start: 'started', kill: 'killed', pause: 'paused', resume: 'resumed' }
 const TARGET = '<region or host>/<router|agent|proxy>, or <region>/redis:<org>/<name> for kill and start'
 
 interface StartOptions {
@@ -66,7 +67,7 @@ export function addDevCommands(program: Command): void {
       .command(`${verb} <target>`)
       .description(VERB_HELP[verb])
       .addHelpText('after', `\ntarget: ${TARGET}`)
-      .action((target: string, _options: object, command: Command) => obeyed(command, { operation: 'steer', target, verb }, verb))
+      .action((target: string, _options: object, command: Command) => obeyed(command, { operation: 'steer', target, verb }, DONE[verb]))
   }
   dev
     .command('break <target>')
@@ -75,7 +76,7 @@ export function addDevCommands(program: Command): void {
   dev
     .command('blackhole <target>')
     .description('drop what would open a connection to an agent; target: <region or host>/agent')
-    .action((target: string, _options: object, command: Command) => obeyed(command, { operation: 'blackhole', target, on: true }, 'black'))
+    .action((target: string, _options: object, command: Command) => obeyed(command, { operation: 'blackhole', target, on: true }, 'blackholed'))
   dev
     .command('restore [target]')
     .description('end every fault, or those of one target')
@@ -171,7 +172,7 @@ function hostOf(info: ClusterInfo, on: string): string {
 
 async function obeyed(command: Command, message: ControlRequest, done: string): Promise<void> {
   const targets = await ask(command, message, z.array(z.string()))
-  output(command).show({ [done]: targets }, () => (targets.length === 0 ? 'There was nothing to restore.' : targets.map((target) => `${target}: ${done}`)))
+  output(command).show({ [done]: targets }, () => (targets.length === 0 ? 'There was nothing to do.' : targets.map((target) => `${target}: ${done}`)))
 }
 
 async function link(id: string, options: { rtt?: number; drop?: true; restore?: true }, command: Command): Promise<void> {
@@ -194,7 +195,7 @@ async function status(_options: object, command: Command): Promise<void> {
     table(['program', 'state', 'restarts'], now.programs.map(({ id, state, restarts }) => [id, state === 'running' ? state : colours.yellow(state), restarts])),
     '',
     table(['link', 'round trip', ''], now.links.map(({ id, rttMs, dropping }) => [id, `${rttMs} ms`, dropping ? colours.yellow('cut') : ''])),
-    ...[...now.faults.blackholes.map((id) => `${id} is a black hole`), ...now.faults.crashLoops.map((directory) => `crash loop in ${directory}`)].map((line) => colours.yellow(line)),
+    ...[...now.faults.blackholes.map((id) => `${id} is a black hole`), ...now.faults.crashLoops.map((id) => `${id} is in a crash loop`)].map((line) => colours.yellow(line)),
   ])
 }
 

@@ -14,7 +14,8 @@ const BLACKHOLE_TABLE = 'inet nearcast_dev'
 
 export class Faults {
   readonly #cluster: Cluster
-  readonly #loops = new Set<string>()
+  /** `gru-1/redis:acme/cache` -> the engine's directory */
+  readonly #loops = new Map<string, string>()
   readonly #black = new Set<Host>()
 
   constructor(cluster: Cluster) {
@@ -22,7 +23,7 @@ export class Faults {
   }
 
   get status(): { readonly crashLoops: readonly string[]; readonly blackholes: readonly string[] } {
-    return { crashLoops: [...this.#loops], blackholes: [...this.#black].map(({ id }) => `${id}/agent`) }
+    return { crashLoops: [...this.#loops.keys()], blackholes: [...this.#black].map(({ id }) => `${id}/agent`) }
   }
 
   /** `target`: `<region or host>/<router|agent|proxy>` or `<region or host>/redis:<org>/<name>`. @returns what was steered. */
@@ -38,9 +39,9 @@ export class Faults {
   async break(target: string, on: boolean): Promise<string[]> {
     const engine = parseEngine(target)
     if (engine === null) throw new NearcastError('cli.usage', `"${target}" is no engine; write <region>/redis:<org>/<name>.`)
-    const directories = await this.#engineDirectories(engine)
-    for (const directory of directories) await this.#loop(directory, on)
-    return directories
+    const engines = on ? await this.#engines(engine) : this.#broken(engine)
+    for (const [id, directory] of engines) await this.#loop(id, directory, on)
+    return engines.map(([id]) => id)
   }
 
   /** Packets that would open a connection to the agent's hop are dropped without an answer. */
@@ -55,9 +56,9 @@ export class Faults {
   async restore(target?: string): Promise<string[]> {
     if (target !== undefined) return this.#restoreOne(target)
     const restored: string[] = []
-    for (const directory of this.#loops) {
-      await this.#loop(directory, false)
-      restored.push(directory)
+    for (const [id, directory] of this.#loops) {
+      await this.#loop(id, directory, false)
+      restored.push(id)
     }
     for (const host of this.#black) {
       await this.#setBlackhole(host, false)
@@ -87,17 +88,17 @@ export class Faults {
   async #steerEngine(target: string, engine: Engine, verb: Verb): Promise<string[]> {
     if (verb === 'start') return this.break(target, false)
     if (verb !== 'kill') throw new NearcastError('cli.usage', `An engine can be killed or broken,hing else; use "dev kill" or "dev break".`)
-    const directories = await this.#engineDirectories(engine)
+    const engines = await this.#engines(engine)
     let killed = 0
-    for (const directory of directories) killed += (await this.#cluster.world.call('killEngine', { directory })).killed
+    for (const [, directory] of engines) killed += (await this.#cluster.world.call('killEngine', { directory })).killed
     if (killed === 0) throw new NearcastError('dev.unknown-target', `No engine of ${engine.org}/${engine.name} runs on ${engine.place}.`)
     return [target]
   }
 
-  async #loop(directory: string, on: boolean): Promise<void> {
+  async #loop(id: string, directory: string, on: boolean): Promise<void> {
     await this.#cluster.world.call('crashLoop', { directory, on })
-    if (!on) this.#loops.delete(directory)
-    else this.#loops.add(directory)
+    if (!on) this.#loops.delete(id)
+    else this.#loops.set(id, directory)
   }
 
   /** A dialler on the same host doesn't use TCP: its Unix socket is moved away for as long. */
@@ -142,12 +143,18 @@ if [ -e ${socket}.away ] && [ ! -e ${socket} ]; then mv ${socket}.away ${socket}
     return found
   }
 
-  async #engineDirectories(engine: Engine): Promise<string[]> {
+  /** Those in a crash loop, without asking the registry: the database may have been destroyed since. */
+  #broken(engine: Engine): (readonly [string, string])[] {
+    const ids = this.#hosts(engine.place).map((host) => engineId(host, engine))
+    return [...this.#loops].filter(([id]) => ids.includes(id))
+  }
+
+  async #engines(engine: Engine): Promise<(readonly [string, string])[]> {
     const database = (await this.#cluster.client.get(`/v1/orgs/${encodeURIComponent(engine.org)}/redis`, listOf(redisObject))).find(({ name, id }) => name === engine.name || id === engine.name)
     if (database === undefined) throw new NearcastError('dev.unknown-target', `${engine.org} has no database "${engine.name}".`)
     return this.#hosts(engine.place)
       .filter(({ agent }) => agent)
-      .map((host) => `${agentDataDirectory(host)}/${database.id}`)
+      .map((host) => [engineId(host, engine), `${agentDataDirectory(host)}/${database.id}`] as const)
   }
 }
 
@@ -155,6 +162,10 @@ interface Engine {
   readonly place: string
   readonly org: string
   readonly name: string
+}
+
+function engineId(host: Host, { org, name }: Engine): string {
+  return `${host.id}/redis:${org}/${name}`
 }
 
 function parseEngine(target: string): Engine | null {

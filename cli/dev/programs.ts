@@ -109,11 +109,14 @@ export function planAgent(topology: Topology, host: Host, token: string): Planne
   return plan(host, 'agent', { ...keys, dataDir: agentDataDirectory(host), hop }, { files: [file] })
 }
 
+/** Quicker than the defaults, so that what is broken and mended on purpose shows within seconds. */
+const QUICK_HEALTH = { intervalMs: 500, timeoutMs: 1500, failures: 2, successes: 2 }
+
 /** `networks`: organization -> its network's /48. */
 export function planProxy(topology: Topology, host: Host, token: string, networks: ReadonlyMap<string, string>): PlannedProgram {
   const { keys, file } = joining(topology, host, 'proxy', token)
   const ingress = topology.appHosts.filter((app) => app.host === host.id).map((app) => ({ interface: app.ingress, network: networks.get(app.org) ?? '' }))
-  return plan(host, 'proxy', { ...keys, manageHost: true, ingress }, { files: [file] })
+  return plan(host, 'proxy', { ...keys, manageHost: true, ingress, health: QUICK_HEALTH }, { files: [file] })
 }
 
 export function planForwarder(app: AppHost, listenFd: number, address: string, port: number): ProgramSpec {

@@ -48,7 +48,7 @@ export class World {
     child.on('message', (message) => this.#receive(message as InsideMessage))
     this.ended = new Promise((resolve) => {
       child.on('error', (error) => resolve(error.message))
-      child.on('exit', (code, signal) => resolve(this.#errors.trim() || `it ended by ${signal ?? `code ${code}`}`))
+      child.on('exit', (code, signal) => resolve(said(this.#errors) || `it ended by ${signal ?? `code ${code}`}`))
     })
     void this.ended.then((reason) => this.#failAll(reason))
   }
@@ -140,4 +140,12 @@ function isAlive(pid: number): boolean {
   } catch {
     return false
   }
+}
+
+/** unshare has something to say of its own when its child is killed, which says nothing to anybody. */
+function said(errors: string): string {
+  return errors
+    .split('\n')
+    .filter((line) => line.trim() !== '' && !line.includes('sigprocmask'))
+    .join(' ')
 }

@@ -140,6 +140,29 @@ test.skipIf(forbidden)(`a listener in another namespace serves there and only th
   expect(output).toBe('inside | ECONNREFUSED | thrown inside | kernel.call-failed | true | true')
 })
 
+test.skipIf(forbidden)(`process 1 reaps orphans, and Node keeps the exit codes of its own children ${forbidden || ''}`, async () => {
+  const output = await inside(`
+    import { OrphanReaper } from 'kernel/orphans.ts'
+    import { spawn } from 'node:child_process'
+    import { once } from 'node:events'
+    import { readFileSync, readdirSync } from 'node:fs'
+    import { setImmediate as turn } from 'node:timers/promises'
+    const zombies = () => readdirSync('/proc').filter((pid) => /^\\d+$/.test(pid) && /\\) Z/.test(readFileSync('/proc/' + pid + '/stat', 'latin1'))).length
+    const reaper = new OrphanReaper()
+    const codes = []
+    for (let round = 0; round < 20; round++) {
+      const child = spawn('sh', ['-c', 'for i in 1 2 3; do (true &) ; done; exit ' + round])
+      const exit = once(child, 'exit')
+      for (let n = 0; n < 50; n++) { reaper.reap(); await turn() }
+      codes.push((await exit)[0])
+    }
+    while (zombies() > 0) { reaper.reap(); await turn() }
+    console.log(process.pid, codes.every((code, round) => code === round))
+    process.exit(0)
+  `)
+  expect(output).toBe('1 true')
+})
+
 test('a process that asked for it ends with its parent', async () => {
   const child = new URL('../../lib/kernel/parent-death.ts', import.meta.url).href
   const grandchild = `import { dieWithParent } from '${child}'; dieWithParent('SIGKILL', process.ppid); process.stdout.write('ready'); setInterval(() => {}, 1000)`
