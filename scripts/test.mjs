@@ -26,8 +26,8 @@ const scratch = mkdtempSync(join(tmpdir(), 'nearcast-test-'))
 try {
   await ensureDependencies()
   await ensurePrograms(['redis-server', 'redis-cli', 'haproxy', 'nginx', 'nft', 'ip', 'ping', 'unshare', 'nsenter', 'setpriv'], { optional: true })
-  for (const [name, run] of Object.entries({ types, lint, vitest, tap })) {
-    if (only === undefined || only.includes(name)) await run()
+  for (const [name, suite] of Object.entries({ types, lint, vitest, tap })) {
+    if (only === undefined || only.includes(name)) await suite()
   }
 } finally {
   rmSync(scratch, { recursive: true, force: true })

@@ -221,7 +221,7 @@ function rowsTable(columns: readonly string[], rows: readonly Row[]): string {
 function text(value: unknown): string {
   if (value === undefined || value === null || value === '') return '-'
   if (Array.isArray(value)) return value.map((each: unknown) => (isNamed(each) ? each.name : text(each))).join(', ')
-  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+  return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
 function isNamed(value: unknown): value is { name: string } {

@@ -120,6 +120,9 @@ async function refused(context: StepContext, what: string, finished: Finished): 
   check(finished.code !== 0, `${what} went through: ${said(finished)}`)
 }
 
+/** One ping that waits a second. */
+const pings = (address: string): string => `ping -6 -c 1 -W 1 ${address}`
+
 /** A TCP dial that ends by itself; redis-cli exits with an error when it can't connect. */
 const dial = (address: string, port: number): string => `timeout 2 redis-cli -h ${address} -p ${port} ping`
 
@@ -221,7 +224,6 @@ export const STORY: readonly Step[] = [
       const spoof = `ip -6 addr add ${own} dev eth0 nodad; ip -6 route replace default via fe80::1 dev eth0 src ${own}; ${dial(memory.address, 6379)}`
       const node = await underlay(context, 'mad-1')
       const gateway = 'fe80::1%eth0'
-      const pings = (address: string): string => `ping -6 -c 1 -W 1 ${address}`
       // The spoofer's host keeps the stolen address: no later step uses it.
       const attempts: readonly (readonly [string, Promise<Finished>])[] = [
         [`globex root takes ${own} as its source`, cluster.onAppHost('globex', 'ams', spoof)],
