@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { asNearcastError } from '../lib/errors.ts'
 import { createProgram } from './commands/program.ts'
+import { followStarter } from './dev/starter.ts'
 import { colours } from './output.ts'
 
 function version(): string {
@@ -16,6 +17,7 @@ function version(): string {
 }
 
 try {
+  followStarter()
   await createProgram(version()).parseAsync()
 } catch (error) {
   const { code, message } = asNearcastError(error)

@@ -13,7 +13,6 @@ import { VERBS } from '../dev/kept-program.ts'
 import type { Verb } from '../dev/kept-program.ts'
 import { adminSocket, logFile } from '../dev/programs.ts'
 import { Progress } from '../dev/progress.ts'
-import { followStarter } from '../dev/starter.ts'
 import { summarize } from '../dev/summary.ts'
 import { Supervisor } from '../dev/supervisor.ts'
 import { colours, createOutput, table } from '../output.ts'
@@ -120,7 +119,6 @@ async function start(options: StartOptions, command: Command): Promise<void> {
   const progress = new Progress(process.stderr, json)
   const interrupted = new AbortController()
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupted.abort())
-  followStarter()
   const settings = {
     cluster,
     topologyFile: options.topology,
@@ -140,7 +138,6 @@ async function start(options: StartOptions, command: Command): Promise<void> {
 }
 
 async function exec(words: string[], options: ExecOptions, command: Command): Promise<void> {
-  followStarter()
   const info = await ask(command, { operation: 'info' }, clusterInfo)
   const place = options.on === undefined ? await appHost(info, options, command) : { namespace: hostOf(info, options.on), hosts: null }
   process.exitCode = await enter({ insidePid: info.insidePid, ...place, command: words })
@@ -209,7 +206,6 @@ async function programs(command: Command, target: string): Promise<{ ids: string
 }
 
 async function logs(target: string, options: { follow?: true; lines: number }, command: Command): Promise<void> {
-  followStarter()
   const { ids, root } = await programs(command, target)
   const words = ['-n', String(options.lines), ...(options.follow ? ['-f'] : []), ...ids.map((id) => root + logFile(id))]
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', 'tail', ...words], { stdio: 'inherit' })

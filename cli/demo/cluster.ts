@@ -40,7 +40,11 @@ export class DemoCluster {
   /** @param entry the script behind `nearcast`. Rejects with the supervisor's last words when the cluster doesn't stand. */
   static async start(entry: string, progress: (line: string) => void): Promise<DemoCluster> {
     const name = `demo-${process.pid}`
-    const supervisor = spawn(process.execPath, [entry, 'dev', '--json', '--cluster', name], { stdio: ['ignore', 'pipe', 'pipe'] })
+    const supervisor = spawn(process.execPath, [entry, 'dev', '--json', '--cluster', name], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      // It ends with us, even when we are killed.
+      env: { ...process.env, NEARCAST_STARTER: String(process.pid) },
+    })
     const said: string[] = []
     createInterface({ input: supervisor.stderr }).on('line', (line) => {
       said.push(line)
