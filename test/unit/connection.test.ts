@@ -68,6 +68,7 @@ function candidate(id: string): Candidate {
 
 const status = (byte: number, ...more: number[]): PlaneEvent => ({ type: 'received', side: 'upstream', bytes: Uint8Array.of(byte, ...more) })
 const timer = (name: string): PlaneEvent => ({ type: 'timer', name })
+const rest = (afterMs: number): PlaneAction[] => [{ type: 'cancel-timer', name: 'candidate' }, { type: 'timer', name: 'rest', afterMs }]
 const types = (actions: readonly PlaneAction[]): string[] => actions.map((action) => action.type)
 const dialled = (actions: readonly PlaneAction[]): string | undefined => actions.flatMap((action) => (action.type === 'dial' && action.target.kind === 'unix' ? [action.target.path] : []))[0]
 const question = (actions: readonly PlaneAction[]): unknown => actions.flatMap((action) => (action.type === 'ask' ? [action.question] : []))[0]
@@ -163,7 +164,6 @@ test.each([
 
 test('nobody takes it: all are asked again after a rest, until the deadline; every try in the record', () => {
   const it = world()
-  const rest = (afterMs: number): PlaneAction[] => [{ type: 'cancel-timer', name: 'candidate' }, { type: 'timer', name: 'rest', afterMs }]
   expect(feed(it, ACCEPTED, REFUSED, DIALLED, status(STATUS.unavailable))).toEqual(rest(100))
   expect(dialled(feed(it, timer('rest')))).toBe('a')
   expect(feed(it, REFUSED, REFUSED)).toEqual(rest(200))
