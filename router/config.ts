@@ -17,7 +17,7 @@ const listen = z.string().superRefine((text, context) => {
 
 const count = z.int().min(0).max(1_000_000)
 
-const schema = z.strictObject({
+export const routerConfig = z.strictObject({
   /** Its identity is router/<id>. */
   id: z.string().regex(ID_PATTERN).default('main'),
   /** The store, the CA and the keys. */
@@ -50,7 +50,7 @@ const schema = z.strictObject({
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).prefault({}),
 })
 
-export type RouterConfig = Omit<z.infer<typeof schema>, 'prefix' | 'bootstrapTokenFile'> & {
+export type RouterConfig = Omit<z.infer<typeof routerConfig>, 'prefix' | 'bootstrapTokenFile'> & {
   readonly prefix: number
   readonly bootstrapTokenFile: string
   /** Hosts only. */
@@ -61,7 +61,7 @@ export type RouterConfig = Omit<z.infer<typeof schema>, 'prefix' | 'bootstrapTok
 
 /** @throws NearcastError config.missing, config.invalid */
 export function loadRouterConfig(file: string | undefined, env: NodeJS.ProcessEnv = process.env): RouterConfig {
-  const config = loadConfig(schema, { file, program: 'ROUTER', env })
+  const config = loadConfig(routerConfig, { file, program: 'ROUTER', env })
   const target = parseListen(config.api.listen)
   if (target.kind === 'tcp' && !isLoopback(target.host)) {
     throw new NearcastError(
