@@ -4,24 +4,22 @@
  *
  *   node agent/main.ts --config agent.toml
  */
-import { chmodSync, mkdirSync, readFileSync } from 'node:fs'
+import { chmodSync, mkdirSync } from 'node:fs'
 import { join as joinPath } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { startAdmin } from '../lib/admin.ts'
 import { loadConfig } from '../lib/config.ts'
 import { NearcastError, asNearcastError } from '../lib/errors.ts'
 import type { AppliedChange, FailedService } from '../lib/feed/reader.ts'
 import { FeedReader, FeedTable } from '../lib/feed/reader.ts'
 import { HopSessions } from '../lib/hop/sessions.ts'
-import { join, loadIdentity } from '../lib/identity.ts'
-import type { Identity } from '../lib/identity.ts'
+import { obtainIdentity } from '../lib/joining.ts'
 import { Lifecycle, stopOnSignals } from '../lib/lifecycle.ts'
 import { parseListen } from '../lib/listen.ts'
 import { createLogger } from '../lib/log.ts'
 import type { Logger } from '../lib/log.ts'
 import { choosePlane } from '../lib/plane/choose.ts'
 import type { HopTls } from '../lib/plane/plane.ts'
+import { configFile, exitWith } from '../lib/program.ts'
 import { agentConfig } from './config.ts'
 import type { AgentConfig } from './config.ts'
 import { Ingress } from './ingress.ts'
@@ -38,7 +36,6 @@ import { Admission } from './tenants/admission.ts'
 import { Tenants } from './tenants/tenants.ts'
 
 const PROGRAM = 'agent 0.1.0'
-const JOIN_RETRY_MS = 1000
 /** Monotonic milliseconds. */
 const nowMs = (): number => performance.now()
 
@@ -158,7 +155,7 @@ export interface RunningAgent {
 export async function startAgent(config: AgentConfig, log: Logger, lifecycle: Lifecycle): Promise<RunningAgent> {
   mkdirSync(config.stateDir, { recursive: true, mode: 0o700 })
   chmodSync(config.stateDir, 0o700)
-  const identity = await obtainIdentity(config, log, lifecycle)
+  const identity = await obtainIdentity({ kind: 'agent', ...config, reachedAt: () => reachedAt(config), log, lifecycle })
   const tls = { ca: identity.ca, certificate: identity.certificate, key: identity.key }
   const publish = (unavailable: Record<string, string>): void => reader.sendAvailability(unavailable)
   const agent = buildAgent({ config, tls, log, lifecycle, publish, revision: () => reader.revision })
@@ -202,46 +199,18 @@ async function listen(ingress: Ingress, { hop }: AgentConfig, tls: HopTls): Prom
   return port
 }
 
-/** The one on disk, else a new one for the token; waits for a router that isn't there yet. */
-async function obtainIdentity(config: AgentConfig, log: Logger, lifecycle: Lifecycle): Promise<Identity> {
-  const { id, stateDir, router, joinTokenFile, hop } = config
-  const known = loadIdentity(stateDir)
-  if (known) {
-    if (known.identity === `agent/${id}`) return known
-    throw new NearcastError('identity.mismatch', `${stateDir} holds the identity of ${known.identity}; this is agent/${id}.`)
-  }
-  const token = process.env['NEARCAST_JOIN_TOKEN'] ?? (joinTokenFile === undefined ? undefined : readToken(joinTokenFile))
-  if (token === undefined) {
-    throw new NearcastError('join.token-missing', 'This agent has no identity yet: give it a join token in joinTokenFile or NEARCAST_JOIN_TOKEN.')
-  }
+/** Where proxies reach this agent. @throws NearcastError config.invalid */
+function reachedAt({ hop }: AgentConfig): { readonly endpoint: string; readonly socket?: string } {
   const endpoint = hop.advertise ?? hop.listen
   const place = parseListen(endpoint)
   if (place.kind !== 'tcp' || place.port === 0 || place.host === '::' || place.host === '0.0.0.0') {
     throw new NearcastError('config.invalid', 'hop.advertise: name the address and port at which proxies reach this agent.')
   }
-  for (;;) {
-    try {
-      return await join({ routerUrl: router, token, stateDir, kind: 'agent', id, endpoint, ...(hop.socket !== undefined && { socket: hop.socket }) })
-    } catch (error) {
-      const failure = asNearcastError(error)
-      if (!failure.retryable || lifecycle.state !== 'starting') throw failure
-      log.warn({ code: failure.code }, failure.message)
-      await delay(JOIN_RETRY_MS)
-    }
-  }
-}
-
-function readToken(file: string): string {
-  try {
-    return readFileSync(file, 'utf8').trim()
-  } catch (cause) {
-    throw new NearcastError('join.token-missing', `Can't read the join token in ${file}; make a new one with the API.`, { cause })
-  }
+  return { endpoint, ...(hop.socket !== undefined && { socket: hop.socket }) }
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { config: { type: 'string' } } })
-  const config = loadConfig(agentConfig, { program: 'AGENT', file: values.config })
+  const config = loadConfig(agentConfig, { program: 'AGENT', file: configFile() })
   const log = createLogger('agent', config.log.level)
   const lifecycle = new Lifecycle()
   stopOnSignals(lifecycle, (failed) => log.error({ failed }, 'stopped late'))
@@ -252,9 +221,5 @@ async function main(): Promise<void> {
 }
 
 if (import.meta.main) {
-  main().catch((error: unknown) => {
-    const { code, message } = asNearcastError(error)
-    process.stderr.write(`${code}: ${message}\n`)
-    process.exit(1)
-  })
+  main().catch(exitWith)
 }

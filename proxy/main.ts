@@ -4,21 +4,18 @@
  *
  *   node proxy/main.ts --config proxy.toml
  */
-import { readFileSync } from 'node:fs'
 import { join as joinPath } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { startAdmin } from '../lib/admin.ts'
 import { loadConfig } from '../lib/config.ts'
-import { NearcastError, asNearcastError } from '../lib/errors.ts'
+import { NearcastError } from '../lib/errors.ts'
 import { FeedReader } from '../lib/feed/reader.ts'
-import { join, loadIdentity } from '../lib/identity.ts'
-import type { Identity } from '../lib/identity.ts'
+import { obtainIdentity } from '../lib/joining.ts'
 import { Lifecycle, stopOnSignals } from '../lib/lifecycle.ts'
 import { createLogger } from '../lib/log.ts'
 import type { Logger } from '../lib/log.ts'
 import { Metrics } from '../lib/metrics.ts'
 import { choosePlane } from '../lib/plane/choose.ts'
+import { configFile, exitWith } from '../lib/program.ts'
 import { ingressNetwork, proxyConfig } from './config.ts'
 import type { ProxyConfig } from './config.ts'
 import { Entrance } from './entrance.ts'
@@ -38,7 +35,6 @@ import { status } from './status.ts'
 const PROGRAM = 'proxy 0.1.0'
 /** Connections that are about to be denied are held for a moment too; the plane's own limit leaves room for them. */
 const UNDECIDED_CONNECTIONS = 1000
-const JOIN_RETRY_MS = 1000
 /** Monotonic milliseconds. */
 const now = (): number => performance.now()
 
@@ -53,7 +49,7 @@ export interface RunningProxy {
 export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Lifecycle): Promise<RunningProxy> {
   const self = `proxy/${config.id}`
   const prefix = Number.parseInt(config.prefix, 16)
-  const identity = await obtainIdentity(config, log, lifecycle)
+  const identity = await obtainIdentity({ kind: 'proxy', ...config, log, lifecycle })
   const metrics = new Metrics('proxy')
 
   const wall = config.manageHost ? new HostWall({ prefix, ingress: ingressOf(config, prefix), run: runCommand, log }) : null
@@ -133,46 +129,6 @@ function ingressOf(config: ProxyConfig, prefix: number): ConstructorParameters<t
   })
 }
 
-/** The one on disk, else a new one for the token; waits for a router that isn't there yet. */
-async function obtainIdentity(config: ProxyConfig, log: Logger, lifecycle: Lifecycle): Promise<Identity> {
-  const { id, stateDir, router, joinTokenFile } = config
-  const known = loadIdentity(stateDir)
-  if (known) {
-    if (known.identity === `proxy/${id}`) return known
-    throw new NearcastError('identity.mismatch', `${stateDir} holds the identity of ${known.identity}; this is proxy/${id}.`)
-  }
-  const token = process.env['NEARCAST_JOIN_TOKEN'] ?? (joinTokenFile === undefined ? undefined : readToken(joinTokenFile))
-  if (token === undefined) {
-    throw new NearcastError('join.token-missing', 'This proxy has no identity yet: give it a join token in joinTokenFile or NEARCAST_JOIN_TOKEN.')
-  }
-  for (;;) {
-    try {
-      return await join({ routerUrl: router, token, stateDir, kind: 'proxy', id })
-    } catch (error) {
-      const failure = asNearcastError(error)
-      if (!failure.retryable || lifecycle.state !== 'starting') throw failure
-      log.warn({ code: failure.code }, failure.message)
-      await delay(JOIN_RETRY_MS)
-    }
-  }
-}
-
-function readToken(file: string): string {
-  try {
-    return readFileSync(file, 'utf8').trim()
-  } catch (cause) {
-    throw new NearcastError('join.token-missing', `Can't read the join token in ${file}; make a new one with the API.`, { cause })
-  }
-}
-
-function configFile(): string | undefined {
-  try {
-    return parseArgs({ options: { config: { type: 'string' } } }).values.config
-  } catch (cause) {
-    throw new NearcastError('config.invalid', `${cause instanceof Error ? cause.message : String(cause)}. The only option is --config <file>.`, { cause })
-  }
-}
-
 async function main(): Promise<void> {
   const config = loadConfig(proxyConfig, { program: 'PROXY', file: configFile() })
   const log = createLogger('proxy', config.log.level)
@@ -185,9 +141,5 @@ async function main(): Promise<void> {
 }
 
 if (import.meta.main) {
-  main().catch((error: unknown) => {
-    const { code, message } = asNearcastError(error)
-    process.stderr.write(`${code}: ${message}\n`)
-    process.exit(1)
-  })
+  main().catch(exitWith)
 }

@@ -7,10 +7,10 @@
 import { mkdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { startAdmin } from '../lib/admin.ts'
-import { asNearcastError } from '../lib/errors.ts'
 import { Lifecycle, stopOnSignals } from '../lib/lifecycle.ts'
 import { createLogger } from '../lib/log.ts'
 import { Metrics } from '../lib/metrics.ts'
+import { exitWith } from '../lib/program.ts'
 import { bootstrapToken } from './bootstrap.ts'
 import { loadRouterConfig } from './config.ts'
 import type { RouterConfig } from './config.ts'
@@ -68,7 +68,5 @@ try {
   if (positionals[0] === 'store') storeCommand(config, positionals.slice(1))
   else await run(config)
 } catch (error) {
-  const { code, message } = asNearcastError(error)
-  process.stderr.write(`${code}: ${message}\n`)
-  process.exit(1)
+  exitWith(error)
 }
