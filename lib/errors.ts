@@ -27,7 +27,6 @@ export const CODES = {
   'dev.failed': 500,
   'dev.unknown-target': 404,
   'dev.user-namespaces': 501,
-  'dev.program-missing': 501,
   'topology.invalid': 400,
   'api.body-invalid': 400,
   'api.body-too-large': 413,
