@@ -40,6 +40,7 @@ async function run(config: RouterConfig): Promise<void> {
   metrics.gauge('revision', 'Revision of the registry', [], (gauge) => gauge.set(registry.store.revision))
   const listener = createListener({
     store: registry.store,
+    clock: registry.clock,
     routes: [...operatorRoutes(registry), ...orgRoutes(registry)],
     rate: { perSecond: config.api.ratePerSecond, burst: config.api.burst },
     log,

@@ -56,7 +56,7 @@ export async function startRegistry(options: Partial<RegistryOptions> & { direct
   registry.store.write({ who: 'test', what: 'bootstrap' }, (transaction) => putBootstrapToken(transaction, OPERATOR, registry.clock))
   const routes = [...operatorRoutes(registry), ...orgRoutes(registry)]
   const rate = options.rate ?? 10_000
-  const listener = createListener({ store: registry.store, routes, rate: { perSecond: rate, burst: rate }, log: QUIET, onRequest: () => undefined })
+  const listener = createListener({ store: registry.store, clock: registry.clock, routes, rate: { perSecond: rate, burst: rate }, log: QUIET, onRequest: () => undefined })
   const tls = await listenTls(`[::1]:${options.feedPort ?? 0}`, [], registry, listener).catch((error: unknown) => {
     registry.close()
     if (options.directory === undefined) rmSync(directory, { recursive: true, force: true })

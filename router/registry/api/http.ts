@@ -8,18 +8,22 @@ import type { HttpBindings } from '@hono/node-server'
 import { getRequestListener } from '@hono/node-server'
 import type { Context } from 'hono'
 import { Hono } from 'hono'
+import type { z } from 'zod'
 import { asNearcastError, NearcastError } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
+import type { Clock } from '../objects/clock.ts'
 import { findOrg } from '../objects/orgs.ts'
-import { authenticate } from '../objects/tokens.ts'
+import { authenticate, checkExpiry, checkScope, scopesOf } from '../objects/tokens.ts'
 import type { OrgRecord, TokenRecord } from '../store/records.ts'
 import type { Store } from '../store/store.ts'
 import type { Rate } from './rate-limit.ts'
 import { RateLimit } from './rate-limit.ts'
-import type { Route } from './route.ts'
+import type { Access, Call, Route } from './route.ts'
+import { scopeOf } from './route.ts'
 
 export interface HttpOptions {
   readonly store: Store
+  readonly clock: Clock
   readonly routes: readonly Route[]
   readonly rate: Rate
   readonly log: Logger
@@ -28,7 +32,7 @@ export interface HttpOptions {
 
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void
 
-const MAX_BODY_BYTES = 64 * 1024
+export const MAX_BODY_BYTES = 64 * 1024
 type Environment = { Bindings: HttpBindings }
 
 export function createListener(options: HttpOptions): RequestListener {
@@ -47,31 +51,43 @@ export function createListener(options: HttpOptions): RequestListener {
   })
   for (const route of options.routes) {
     app.on(route.method, route.path, async (context) => {
-      const answer = await serve(context, route, options.store, limit)
+      const answer = await serve(context, route, options, limit)
       return context.json(answer as object, route.status ?? 200, { 'cache-control': 'no-store' })
     })
   }
-  app.notFound((context) => fail(context, notFound(context)))
+  app.notFound((context) => {
+    const allowed = options.routes.filter(({ path }) => matches(path, context.req.path)).map(({ method }) => method)
+    if (allowed.length === 0) return fail(context, notFound(context))
+    const response = fail(context, new NearcastError('api.method-not-allowed', `${context.req.path.slice(0, 128)} takes ${allowed.join(', ')}.`, { side: 'client' }))
+    response.headers.set('allow', allowed.join(', '))
+    return response
+  })
   app.onError((error, context) => fail(context, error))
   const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false })
   return (request, response) => void listener(request, response)
 }
 
-async function serve(context: Context<Environment>, route: Route, store: Store, limit: RateLimit): Promise<unknown> {
+/** Access of routes that need no token. */
+const OPEN: ReadonlySet<Access> = new Set(['join', 'public'])
+
+async function serve(context: Context<Environment>, route: Route, { store, clock }: HttpOptions, limit: RateLimit): Promise<unknown> {
   const { socket } = context.env.incoming
   const peer = `peer ${socket.remoteAddress ?? 'unix'}`
-  if (route.access === 'join') {
-    limit.take(peer)
-    if (!(socket instanceof TLSSocket)) throw notFound(context)
-  }
-  const token = route.access === 'join' ? null : caller(context, store, limit, peer)
+  const open = OPEN.has(route.access)
+  if (open) limit.take(peer)
+  if (route.access === 'join' && !(socket instanceof TLSSocket)) throw notFound(context)
+  const token = open ? null : caller(context, store, limit, peer)
+  if (token !== null) checkExpiry(token, clock)
   if (route.access === 'operator' && token?.role !== 'operator') throw notFound(context)
   const org = route.access === 'org' ? callersOrg(store, context.req.param('org') ?? '', token) : null
+  // Last, so that a token that may only read learns nothing of what it can't see anyway.
+  if (token !== null) checkScope(token, scopeOf(route))
   const call = {
     params: context.req.param(),
-    query: context.req.query(),
+    query: (route.query === undefined ? context.req.query() : parsed(route.query, context.req.query(), 'query')) as Call['query'],
     body: route.body === undefined ? undefined : await readBody(context, route.body),
     memberOf: token?.role === 'member' ? token.org : undefined,
+    showsSecrets: token !== null && scopesOf(token).includes('write'),
     act: (what: string) => ({ who: token === null ? 'join' : `token/${token.id}`, what }),
   }
   return route.handle(call, org)
@@ -101,10 +117,21 @@ async function readBody(context: Context<Environment>, schema: NonNullable<Route
   } catch (error) {
     throw new NearcastError('api.body-invalid', 'The body is not JSON.', { side: 'client', cause: error })
   }
-  const parsed = schema.safeParse(value)
-  if (parsed.success) return parsed.data
-  const issues = parsed.error.issues.slice(0, 5).map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`)
+  return parsed(schema, value, 'body')
+}
+
+/** @throws NearcastError api.body-invalid, naming the members and what they may be */
+function parsed(schema: z.ZodType, value: unknown, where: 'body' | 'query'): unknown {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const issues = result.error.issues.slice(0, 5).map((issue) => `${issue.path.join('.') || where}: ${issue.message}`)
   throw new NearcastError('api.body-invalid', `${issues.join('; ')}.`, { side: 'client' })
+}
+
+/** Whether a route's path, `/v1/orgs/:org`, is that of a request. */
+function matches(path: string, asked: string): boolean {
+  const [wanted, given] = [path.split('/'), asked.split('/')]
+  return wanted.length === given.length && wanted.every((part, index) => part.startsWith(':') || part === given[index])
 }
 
 /** Never holds more than the limit, whatever the length says. @throws NearcastError api.body-too-large */
@@ -135,9 +162,9 @@ function problem(error: NearcastError, detail: string): Response {
     detail,
   }
   const headers: Record<string, string> = { 'content-type': 'application/problem+json', 'cache-control': 'no-store' }
-  if (error.code === 'api.unauthorized') headers['www-authenticate'] = 'Bearer'
+  if (error.status === 401) headers['www-authenticate'] = 'Bearer'
   // What is left of the body isn't read.
   if (error.code === 'api.body-too-large') headers['connection'] = 'close'
-  if (error.code === 'api.rate-limited') headers['retry-after'] = '1'
+  if (error.status === 429 || error.status === 503) headers['retry-after'] = '1'
   return new Response(JSON.stringify(body), { status: error.status, headers })
 }

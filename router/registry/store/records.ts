@@ -92,11 +92,19 @@ export interface DialerRecord {
   readonly createdAt: string
 }
 
+/** `read`: look at everything but credentials. `write`: change things, and see credentials. */
+export const SCOPES = ['read', 'write'] as const
+export type Scope = (typeof SCOPES)[number]
+
 export interface TokenRecord {
   readonly id: string
   readonly name: string
   readonly role: 'operator' | 'member'
   readonly org: string
+  /** Absent in tokens made before there were scopes: all. */
+  readonly scopes?: readonly Scope[]
+  /** Absent: it counts until it is removed. */
+  readonly expiresAt?: string
   /** SHA-256 of the token. */
   readonly hash: string
   readonly createdAt: string
