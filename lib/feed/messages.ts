@@ -9,6 +9,7 @@
  * The version is checked on `hello`; a reader ignores tables and members that it doesn't know (a newer router).
  */
 import { z } from 'zod'
+import { PROXY_HEADERS } from '../backend.ts'
 
 export const FEED_VERSION = 1
 /** A message longer than this is refused by both sides. A snapshot is split into several `snapshot` parts. */
@@ -21,23 +22,56 @@ const text = z.string().max(256)
 /** Keys of one (dialer, agent) pair: the newest first; all of them verify, the first one signs. */
 const hopKeys = z.array(z.object({ epoch: z.int().min(0), key: hex(32) })).max(4)
 
+const perSecond = z.int().min(1).max(1_000_000_000_000)
+const connections = z.int().min(1).max(10_000_000)
+
+/** What one address or network may use at each proxy; a member that isn't there is without limit. */
+export const limits = z.object({
+  /** Open connections; beyond, a node that carries more than its share of them goes behind the others. */
+  softConnections: connections.optional(),
+  /** Open connections; beyond, a new one waits briefly for one to end and is then reset. */
+  maxConnections: connections.optional(),
+  /** New connections; beyond, one waits as above. */
+  connectionsPerSecond: perSecond.optional(),
+  /** Client to node. */
+  bytesPerSecondUp: perSecond.optional(),
+  /** Node to client. */
+  bytesPerSecondDown: perSecond.optional(),
+})
+export type Limits = z.infer<typeof limits>
+
 export const networkRow = z.object({
   /** 1 .. 2^32-1, the 32 bits behind fdaa. */
   id: z.int().min(1).max(0xffff_ffff),
   org: id,
   name: text,
+  limits: limits.optional(),
 })
+
+/** `postgres`: PostgreSQL's protocol, as far as its CancelRequest needs it; `tcp`: any bytes. */
+export const SERVICE_KINDS = ['redis', 'tcp', 'postgres'] as const
 
 export const placement = z.object({ node: id, role: z.enum(['primary', 'replica', 'peer']) })
 
-/** A service is what an address points at: one database (kind redis) or any TCP service (kind tcp). */
+/** A service is what an address points at: one database (kind redis), or a server of somebody else's (tcp, postgres). */
 export const serviceRow = z.object({
   id,
   org: id,
   name: text,
-  kind: z.enum(['redis', 'tcp']),
+  kind: z.enum(SERVICE_KINDS),
   port: z.int().min(1).max(65535),
   placements: z.array(placement).max(64),
+  /** `keep`, `cut` or `drain:<seconds>`: what happens to live connections (lib/live-policy.ts). */
+  live: z.string().max(16).optional(),
+  /** Where an agent hands its connections on to; only in the view of agents that hold it, never of kind redis. */
+  backend: z
+    .object({
+      /** `unix:/path` or `host:port` (lib/backend.ts). The agent dials it only when its own configuration allows that. */
+      target: text,
+      /** What the backend gets first. */
+      proxyHeader: z.enum(PROXY_HEADERS),
+    })
+    .optional(),
   /** Only in the view of agents that hold it. */
   redis: z
     .object({
@@ -51,6 +85,18 @@ export const serviceRow = z.object({
     .optional(),
 })
 
+/** Who does TLS for an address. `auto`: the client's first byte says whether it speaks TLS. */
+export const tlsPolicy = z.enum(['terminate', 'passthrough', 'auto'])
+
+export const addressTls = z.object({
+  policy: tlsPolicy,
+  /** Protocols to agree upon (ALPN), best first; not with `passthrough`. */
+  alpn: z.array(z.string().min(1).max(64)).min(1).max(8).optional(),
+  /** PEM; clients must present a certificate of this CA. Only with `terminate`: `auto` would let others in without TLS. */
+  clientCa: z.string().max(16_384).optional(),
+})
+export type AddressTls = z.infer<typeof addressTls>
+
 export const addressRow = z.object({
   /** RFC 5952 text. */
   address: z.string().max(39),
@@ -58,6 +104,9 @@ export const addressRow = z.object({
   /** Starts at 1; a later owner of the same bits never has the same. */
   generation: z.int().min(1),
   service: id,
+  /** Absent: bytes are carried as they are. */
+  tls: addressTls.optional(),
+  limits: limits.optional(),
 })
 
 /** A data node: our agent, or a foreign multitenant server that reads PROXY headers itself (hop v1 or v2). */
@@ -71,6 +120,8 @@ export const nodeRow = z.object({
   endpoint: text,
   /** Unix socket of the hop, for dialers on the same host. */
   socket: text.optional(),
+  /** True: new connections go there only when no other node is left. */
+  draining: z.boolean().optional(),
   /** The receiver's own keys for dialing this node; empty for foreign nodes. */
   keys: hopKeys,
 })

@@ -9,8 +9,10 @@
  *   list, and the bytes already read for it, leave in one write. Writes may follow a `dial` at once; they wait for it.
  * - While carrying, half-close is kept both ways, RST travels as RST, a slow reader stops its sender (back-pressure),
  *   and no byte that was accepted is lost at a close.
+ * - A rate holds a sender back by not reading it (back-pressure); it never drops a byte.
  * - A reset by a peer that isn't read at present is noticed within a second (TCP and TLS; not on Unix sockets).
  * - A client that breaks ends its connection without being told (`failed`, then `closed`); a broken upstream doesn't.
+ * - `secure` is answered by one `secured` or `secure-failed`; bytes that came with the handshake's end are read afterwards.
  * - Every connection ends with exactly one `closed` event, after which no event follows.
  * - A Unix socket has no RST: a reset closes it, and its peer sees ECONNRESET when it had bytes unread here, else an end.
  */
@@ -49,6 +51,39 @@ export type DialTarget =
       readonly tls?: HopTls & { readonly identity: string }
     }
 
+/**
+ * What a plane needs to be the TLS server of a connection (1.2 and 1.3). Made and checked by the control side; a plane
+ * keeps what it builds of one for as long as the object lives, so one object serves many connections.
+ */
+export interface TlsServer {
+  /** The chain, leaf first, and its key. PEM. */
+  readonly certificate: string
+  readonly key: string
+  /** PEM; with it a client must present a certificate of that CA. */
+  readonly clientCa?: string
+  /** In order of preference; a client that offers none of them is refused, one that doesn't ask isn't. */
+  readonly alpn?: readonly string[]
+  /** 48 bytes, secret: servers with the same ones resume each other's sessions … */
+  readonly ticketKeys: Uint8Array
+  /** … of the same context: who has proved itself in one hasn't in another. At most 32 characters. */
+  readonly sessionContext: string
+}
+
+/** What a handshake agreed upon. */
+export interface TlsSession {
+  readonly serverName: string | null
+  /** `TLSv1.3` */
+  readonly protocol: string
+  /** OpenSSL's name. */
+  readonly cipher: string
+  readonly alpn: string | null
+  readonly resumed: boolean
+  /** Present when one was asked for: verified, else the handshake failed. `commonName` may be empty. */
+  readonly clientCertificate?: { readonly commonName: string; readonly fingerprint256: string }
+}
+
+export type TlsFailure = 'handshake' | 'client-certificate' | 'timeout' | 'closed'
+
 export type DialFailure = 'refused' | 'timeout' | 'unreachable' | 'reset' | 'tls' | 'error'
 
 export type PlaneEvent =
@@ -61,6 +96,10 @@ export type PlaneEvent =
   /** Before carrying: that side sent FIN (`ended`) or broke (`failed`). */
   | { readonly type: 'ended'; readonly side: Side }
   | { readonly type: 'failed'; readonly side: Side }
+  /** The client side is TLS now; what is read from here on is payload. */
+  | { readonly type: 'secured'; readonly side: 'client'; readonly session: TlsSession }
+  /** The handshake failed; the client has been told by an alert where TLS has one. `closed` follows. */
+  | { readonly type: 'secure-failed'; readonly side: 'client'; readonly reason: TlsFailure }
   | { readonly type: 'timer'; readonly name: string }
   /** The answer to an `ask`; `question` is the very object asked. Answers may come in any order. */
   | { readonly type: 'answered'; readonly question: unknown; readonly answer: unknown }
@@ -74,6 +113,8 @@ export type PlaneAction =
   /** Reads from a side until `limitBytes` are held (the last arrival may exceed it by 64 KiB); each arrival is a `received`. */
   | { readonly type: 'read'; readonly side: Side; readonly limitBytes: number }
   | { readonly type: 'consume'; readonly side: Side; readonly bytes: number }
+  /** Goes on with the client as a TLS server, from the bytes held on. Reading ends with it; once per connection, on TCP. */
+  | { readonly type: 'secure'; readonly side: 'client'; readonly server: TlsServer; readonly timeoutMs: number }
   /** Drops the present upstream, if any, and opens another. `timeoutMs` covers the TLS handshake too. */
   | { readonly type: 'dial'; readonly target: DialTarget; readonly timeoutMs: number }
   | { readonly type: 'write'; readonly side: Side; readonly bytes: Uint8Array }
@@ -82,8 +123,20 @@ export type PlaneAction =
   | { readonly type: 'cancel-timer'; readonly name: string }
   /** A question for the control side (asynchronous), answered by one `answered`. */
   | { readonly type: 'ask'; readonly question: unknown }
-  /** From here on only bytes move, until one side ends. */
-  | { readonly type: 'carry' }
+  /** From here on only bytes move, until one side ends; as fast as all of `rates` (names given to `setRate`) allow. */
+  | { readonly type: 'carry'; readonly rates?: readonly string[] }
+
+/** Payload bytes per second, of all connections together that are carried under one name; a member left out: no limit. */
+export interface Rate {
+  readonly bytesPerSecondUp?: number
+  readonly bytesPerSecondDown?: number
+}
+
+/** How often a connection under a name had to wait before more was read from it. */
+export interface RateWaits {
+  readonly up: number
+  readonly down: number
+}
 
 export interface CarryResult {
   /** client -> upstream and upstream -> client, payload only: headers and status bytes don't count. */
@@ -136,6 +189,14 @@ export interface Plane {
   listen(options: ListenOptions): Promise<Listener>
   /** Ids are unique for the life of the plane. Cutting resets both sides. @returns false when there is no such connection. */
   cut(id: number): boolean
+  /**
+   * Limits the bytes of connections carried under `name`, those that are open too; null ends the limit. Connections share
+   * it in turn, at most 0.1 s of it is saved up, and nobody waits for a name that isn't theirs. Half-close and RST are
+   * kept: an end waits behind the bytes before it, a reset doesn't.
+   */
+  setRate(name: string, rate: Rate | null): void
+  /** null for names without a rate. */
+  rateWaits(name: string): RateWaits | null
   readonly openConnections: number
   /** Closes listeners, cuts what is open. Idempotent. */
   destroy(): Promise<void>

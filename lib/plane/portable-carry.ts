@@ -2,7 +2,8 @@
  * Carrying: bytes between two endpoints until both have ended or one broke.
  *
  * Each chunk goes from one socket's `data` to the other's write, uncopied. When the other's queue is full the sender isn't
- * read until it has drained, so a slow reader costs one queue and one chunk of memory and the sender feels it.
+ * read until it has drained, so a slow reader costs one queue and one chunk of memory and the sender feels it. A sender
+ * isn't read either while a rate's gate is closed to it.
  *
  * FIN travels as FIN, each way by itself. RST travels as RST and drops what is queued, with one exception: a side that had
  * ended properly and breaks afterwards (a server that answered, closed, and still was sent something) closes the other
@@ -10,10 +11,17 @@
  */
 import type { Breakage, Endpoint } from './portable-endpoint.ts'
 import type { Side } from './plane.ts'
+import type { Gate } from './portable-rates.ts'
 
 export interface CarryEnd {
   readonly endedBy: Side
   readonly how: 'end' | Breakage
+}
+
+/** null: no rate in that direction. */
+export interface Gates {
+  readonly up: Gate | null
+  readonly down: Gate | null
 }
 
 export class Carriage {
@@ -23,37 +31,62 @@ export class Carriage {
   readonly #upstream: Endpoint
   /** Called once; the endpoints close by themselves afterwards. */
   readonly #ended: (end: CarryEnd) => void
+  readonly #gates: Gates
   #firstEnd: Side | null = null
   #over = false
 
-  constructor(client: Endpoint, upstream: Endpoint, ended: (end: CarryEnd) => void) {
+  constructor(client: Endpoint, upstream: Endpoint, gates: Gates, ended: (end: CarryEnd) => void) {
     this.#client = client
     this.#upstream = upstream
+    this.#gates = gates
     this.#ended = ended
+  }
+
+  /** The connection is over, whoever ended it: its places in queues are free. Idempotent. */
+  close(): void {
+    this.#gates.up?.close()
+    this.#gates.down?.close()
   }
 
   /** What was read before is written already, and counted in `bytesUp` and `bytesDown`. */
   start(): void {
     const { ended: clientEnded } = this.#client
     const { ended: upstreamEnded } = this.#upstream
-    this.#connect(this.#client, this.#upstream, 'client', (bytes) => (this.bytesUp += bytes))
-    this.#connect(this.#upstream, this.#client, 'upstream', (bytes) => (this.bytesDown += bytes))
+    const { up, down } = this.#gates
+    this.#connect(this.#client, this.#upstream, 'client', up, down, (bytes) => (this.bytesUp += bytes))
+    this.#connect(this.#upstream, this.#client, 'upstream', down, up, (bytes) => (this.bytesDown += bytes))
+    this.#begin(this.#client, this.#upstream, up, this.bytesUp)
+    this.#begin(this.#upstream, this.#client, down, this.bytesDown)
     if (clientEnded) this.#onEnd(this.#upstream, 'client')
     if (upstreamEnded) this.#onEnd(this.#client, 'upstream')
   }
 
-  #connect(from: Endpoint, to: Endpoint, side: Side, count: (bytes: number) => void): void {
+  /** `back`: the gate of the other direction, whose reader `from` has been slow. */
+  #connect(from: Endpoint, to: Endpoint, side: Side, gate: Gate | null, back: Gate | null, count: (bytes: number) => void): void {
     from.listener = {
       data: (chunk) => {
         count(chunk.length)
         to.write(chunk)
-        if (to.full) from.pause()
+        if (gate?.pass(chunk.length) === false || to.full) from.pause()
       },
       end: () => this.#onEnd(to, side),
       failed: (how) => this.#onFailed(from, to, side, how),
-      drain: () => to.resume(),
+      drain: () => {
+        if (back?.waiting !== true) to.resume()
+      },
     }
-    if (!to.full) from.resume()
+  }
+
+  /** `bytes` have passed before the gate was there. */
+  #begin(from: Endpoint, to: Endpoint, gate: Gate | null, bytes: number): void {
+    if (gate) {
+      gate.onOpen = () => {
+        if (!to.full) from.resume()
+      }
+    }
+    // Nothing more is read for a name in debt: else each new connection would have a chunk for free.
+    if (gate?.pass(bytes) === false) from.pause()
+    else if (!to.full) from.resume()
   }
 
   #onEnd(to: Endpoint, side: Side): void {
@@ -72,6 +105,7 @@ export class Carriage {
   #end(end: CarryEnd): void {
     if (this.#over) return
     this.#over = true
+    this.close()
     this.#ended(end)
   }
 }

@@ -4,18 +4,21 @@
  * Events are queued while a brain is being asked, so it is never entered twice. The connection is over when a result
  * is fixed (reset, close, cut, both ends, a breakage); `closed` follows when both descriptors are closed.
  */
-import type { Brain, CarryResult, DialTarget, PlaneAction, PlaneEvent, Side } from './plane.ts'
+import type { Brain, CarryResult, DialTarget, PlaneAction, PlaneEvent, Side, TlsFailure, TlsServer } from './plane.ts'
 import type { Dialling } from './portable-dial.ts'
 import { dial } from './portable-dial.ts'
 import { Carriage } from './portable-carry.ts'
 import { SILENT } from './portable-endpoint.ts'
 import type { Breakage, Endpoint } from './portable-endpoint.ts'
+import type { SecureServers } from './portable-secure.ts'
+import type { Rates } from './portable-rates.ts'
 
 export interface ConnectionHost {
   readonly answer: ((question: unknown) => Promise<unknown>) | undefined
   /** A brain threw: a defect of ours. The connection is reset. */
   readonly defect: (error: unknown) => void
   readonly closed: () => void
+  readonly rates: Rates
 }
 
 /** What one side has read and not consumed, and what waits to be written to it. */
@@ -26,7 +29,7 @@ class Buffers {
 }
 
 /** Without meaning once carrying has begun. */
-const MOVES_BYTES: ReadonlySet<PlaneAction['type']> = new Set<PlaneAction['type']>(['read', 'consume', 'write', 'dial', 'carry'])
+const MOVES_BYTES: ReadonlySet<PlaneAction['type']> = new Set<PlaneAction['type']>(['read', 'consume', 'write', 'secure', 'dial', 'carry'])
 
 type Ending = Pick<CarryResult, 'endedBy' | 'how'>
 
@@ -44,6 +47,7 @@ export class PortableConnection {
   readonly #open = new Set<Endpoint>()
   #up = new Buffers()
   readonly #down = new Buffers()
+  #handshake: { abandon(): void } | null = null
   #carriage: Carriage | null = null
   #ending: Ending | null = null
   #closed = false
@@ -117,6 +121,8 @@ export class PortableConnection {
         buffers.held = buffers.held.subarray(action.bytes)
         return this.#endpoint(action.side)?.[this.#wantsMore(buffers) ? 'resume' : 'pause']()
       }
+      case 'secure':
+        return this.#secure(action.server, action.timeoutMs)
       case 'dial':
         return this.#dial(action.target, action.timeoutMs)
       case 'write':
@@ -131,7 +137,7 @@ export class PortableConnection {
       case 'ask':
         return this.#ask(action.question)
       case 'carry':
-        return this.#carry()
+        return this.#carry(action.rates ?? [])
     }
   }
 
@@ -157,6 +163,14 @@ export class PortableConnection {
   /** Listens to an endpoint until carrying begins. */
   #adopt(endpoint: Endpoint, side: Side, buffers: Buffers): void {
     this.#open.add(endpoint)
+    this.#listen(endpoint, side, buffers)
+    endpoint.onGone = () => {
+      this.#open.delete(endpoint)
+      this.#closeIfGone()
+    }
+  }
+
+  #listen(endpoint: Endpoint, side: Side, buffers: Buffers): void {
     endpoint.listener = {
       data: (chunk) => {
         buffers.held = buffers.held.length === 0 ? chunk : Buffer.concat([buffers.held, chunk])
@@ -166,10 +180,6 @@ export class PortableConnection {
       end: () => this.#dispatch({ type: 'ended', side }),
       failed: (how) => this.#broke(side, how),
       drain: () => undefined,
-    }
-    endpoint.onGone = () => {
-      this.#open.delete(endpoint)
-      this.#closeIfGone()
     }
   }
 
@@ -181,6 +191,33 @@ export class PortableConnection {
       this.#dropUpstream()
     }
     this.#dispatch({ type: 'failed', side })
+    this.#closeIfGone()
+  }
+
+  #secure(server: TlsServer, timeoutMs: number): void {
+    if (this.#handshake) return
+    const { held } = this.#down
+    this.#down.held = new Uint8Array()
+    this.#down.limitBytes = 0
+    const handshake = this.#host.secureServers.begin(this.#client.release(held), server, timeoutMs, (result) => {
+      if (this.#ending) return
+      if (typeof result === 'string') return this.#secureFailed(result)
+      this.#client.secured(result.socket)
+      this.#listen(this.#client, 'client', this.#down)
+      this.#dispatch({ type: 'secured', side: 'client', session: result.session })
+    })
+    this.#handshake = handshake
+    // Of the endpoint only a breakage is heard until then.
+    this.#client.listener = { ...SILENT, failed: () => handshake.failed('closed') }
+  }
+
+  /** Node has sent the alert and closes; who is late gets no more than a reset. */
+  #secureFailed(reason: TlsFailure): void {
+    this.#finish({ endedBy: reason === 'timeout' ? 'local' : 'client', how: 'error' })
+    this.#client.listener = SILENT
+    if (reason === 'timeout') this.#client.reset()
+    this.#dropUpstream()
+    this.#dispatch({ type: 'secure-failed', side: 'client', reason })
     this.#closeIfGone()
   }
 
@@ -221,10 +258,12 @@ export class PortableConnection {
     buffers.outgoing.length = 0
   }
 
-  #carry(): void {
+  #carry(names: readonly string[]): void {
     const upstream = this.#upstream
     if (!upstream) return
-    const carriage = new Carriage(this.#client, upstream, (end) => this.#finish(end))
+    const { rates } = this.#host
+    const gates = { up: rates.gate(names, 'up'), down: rates.gate(names, 'down') }
+    const carriage = new Carriage(this.#client, upstream, gates, (end) => this.#finish(end))
     carriage.bytesUp = this.#down.held.length
     carriage.bytesDown = this.#up.held.length
     if (this.#down.held.length > 0) this.#up.outgoing.push(this.#down.held)
@@ -256,6 +295,8 @@ export class PortableConnection {
   /** Fixes the result; the first one stays. */
   #finish(ending: Ending): void {
     this.#ending ??= ending
+    this.#handshake?.abandon()
+    this.#carriage?.close()
     for (const timer of this.#timers.values()) clearTimeout(timer)
     this.#timers.clear()
   }

@@ -6,12 +6,14 @@
 import { createServer } from 'node:net'
 import type { Server, Socket } from 'node:net'
 import { peerCredentials } from '../kernel/peer-credentials.ts'
-import type { ListenOptions, Listener, Peer, Plane } from './plane.ts'
+import type { ListenOptions, Listener, Peer, Plane, Rate, RateWaits } from './plane.ts'
 import { PortableConnection } from './portable-connection.ts'
 import { KEEP_ALIVE_AFTER_MS } from './portable-dial.ts'
 import { Endpoint, SILENT } from './portable-endpoint.ts'
 import { Handshakes } from './portable-handshakes.ts'
+import { SecureServers } from './portable-secure.ts'
 import { bind } from './portable-listen.ts'
+import { Rates } from './portable-rates.ts'
 import { socketAddress } from './socket-address.ts'
 
 const MAX_CONNECTIONS = 10_000
@@ -30,6 +32,8 @@ export class PortablePlane implements Plane {
   readonly #options: PortablePlaneOptions
   readonly #connections = new Map<number, PortableConnection>()
   readonly #listeners = new Set<Listener>()
+  readonly #secureServers = new SecureServers()
+  readonly #rates = new Rates()
   readonly #probing: NodeJS.Timeout
   #lastId = 0
   #destroyed: (() => void) | undefined
@@ -96,7 +100,9 @@ export class PortablePlane implements Plane {
     const { answer } = options
     const connection = new PortableConnection(client, options.brain(id), {
       answer: answer && ((question) => answer(id, question)),
+      secureServers: this.#secureServers,
       defect: (error) => this.#options.onDefect?.(id, error),
+      rates: this.#rates,
       closed: () => {
         this.#connections.delete(id)
         if (this.#connections.size === 0) this.#destroyed?.()
@@ -110,6 +116,14 @@ export class PortablePlane implements Plane {
     const connection = this.#connections.get(id)
     connection?.cut()
     return connection !== undefined
+  }
+
+  setRate(name: string, rate: Rate | null): void {
+    this.#rates.set(name, rate)
+  }
+
+  rateWaits(name: string): RateWaits | null {
+    return this.#rates.waits(name)
   }
 
   destroy(): Promise<void> {
