@@ -9,7 +9,7 @@ import { join as joinPath } from 'node:path'
 import { startAdmin } from '../lib/admin.ts'
 import { loadConfig } from '../lib/config.ts'
 import { NearcastError, asNearcastError } from '../lib/errors.ts'
-import type { AppliedChange, FailedService } from '../lib/feed/reader.ts'
+import type { Changes, FailedService } from '../lib/feed/reader.ts'
 import { FeedReader, FeedTable } from '../lib/feed/reader.ts'
 import { HopSessions } from '../lib/hop/sessions.ts'
 import { obtainIdentity } from '../lib/joining.ts'
@@ -44,7 +44,7 @@ export interface Agent {
   readonly tenants: Tenants
   readonly metrics: AgentMetrics
   /** What the feed's reader calls. `table` is in force from now on. */
-  apply(table: FeedTable, changes: readonly AppliedChange[] | 'snapshot'): Promise<FailedService[]>
+  apply(table: FeedTable, changes: Changes): Promise<FailedService[]>
 }
 
 export interface AgentParts {
@@ -123,7 +123,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
     async apply(next, changes) {
       current = next
       sessions.retain((dialer) => next.dialers.has(dialer))
-      const services = changes === 'snapshot' ? null : new Set(changes.filter((change) => change.table === 'services').map(({ key }) => key))
+      const services = typeof changes === 'string' ? changes : new Set(changes.filter((change) => change.table === 'services').map(({ key }) => key))
       const applied = tenants.apply(services)
       links.sync(tenants.primaries)
       ingress.recheck()

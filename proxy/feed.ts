@@ -8,7 +8,7 @@
 import { asNetworkId } from '../lib/address.ts'
 import type { NetworkId } from '../lib/address.ts'
 import type { AddressRow, NetworkRow, NodeRow, ServiceRow } from '../lib/feed/messages.ts'
-import type { AppliedChange, FailedService, FeedTable } from '../lib/feed/reader.ts'
+import type { AppliedChange, Changes, FailedService, FeedTable } from '../lib/feed/reader.ts'
 import { asNearcastError } from '../lib/errors.ts'
 import type { NearcastError } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
@@ -57,10 +57,10 @@ export class Feed {
   }
 
   /** Calls may overlap: tables change at once, the host in order. Never rejects: what failed is named, and tried again. */
-  apply(table: FeedTable, changes: readonly AppliedChange[] | 'snapshot'): Promise<FailedService[]> {
-    if (changes === 'snapshot') this.#snapshot(table)
+  apply(table: FeedTable, changes: Changes): Promise<FailedService[]> {
+    if (typeof changes === 'string') this.#snapshot(table)
     else for (const change of changes) this.#change(change)
-    const touched = changes === 'snapshot' ? null : touchedNetworks(changes)
+    const touched = typeof changes === 'string' ? null : touchedNetworks(changes)
     return this.#enqueue(touched, servicesOf(changes, table))
   }
 
@@ -152,9 +152,9 @@ function touchedNetworks(changes: readonly AppliedChange[]): Set<NetworkId> {
 }
 
 /** Whom a fault of the host concerns; asked only when there is one. */
-function servicesOf(changes: readonly AppliedChange[] | 'snapshot', table: FeedTable): () => readonly string[] {
+function servicesOf(changes: Changes, table: FeedTable): () => readonly string[] {
   return () => {
-    const keys = changes === 'snapshot' ? [...table.services.keys()] : changes.filter((change) => change.table === 'services').map(({ key }) => key)
+    const keys = typeof changes === 'string' ? [...table.services.keys()] : changes.filter((change) => change.table === 'services').map(({ key }) => key)
     return keys.filter((key) => table.services.has(key)).slice(0, MAX_FAILED)
   }
 }

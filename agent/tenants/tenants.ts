@@ -54,12 +54,15 @@ export class Tenants {
     return new Set([...this.#supervisors.values()].flatMap(({ specification }) => specification.primary ?? []))
   }
 
-  /** Takes the table as it is now. Resolves when the databases of `changed` (null: all) answer, or have failed, or are late. */
-  async apply(changed: ReadonlySet<string> | null): Promise<FailedService[]> {
+  /**
+   * Takes the table as it is now. Resolves when the databases of `changed` (all, of a snapshot) answer, or have failed, or
+   * are late. Data of databases that aren't in a `partial` table stays where it is: they may exist.
+   */
+  async apply(changed: ReadonlySet<string> | 'snapshot' | 'partial'): Promise<FailedService[]> {
     const { table } = this.#options
     for (const service of [...this.#supervisors.keys(), ...this.#unserved.keys()]) if (!table().services.has(service)) this.#remove(service)
-    if (changed === null) this.#retireStrangers()
-    const concerned = [...table().services.keys()].filter((service) => changed === null || changed.has(service))
+    if (changed === 'snapshot') this.#retireStrangers()
+    const concerned = [...table().services.keys()].filter((service) => typeof changed === 'string' || changed.has(service))
     for (const service of concerned) this.#put(service)
     this.changed()
     const failed = await Promise.all(concerned.map((service) => this.#settled(service)))

@@ -8,7 +8,9 @@
  * Contract of `apply`: calls begin in the order of revisions, and a call may begin before an earlier one has resolved
  * (a slow database start doesn't hold up the next revision). `table` is the live table, already changed; its maps keep
  * changing with later revisions. Acknowledgements leave in order, each once its call and all earlier ones resolved.
- * With 'snapshot' everything may have changed: what isn't in `table` is gone.
+ * With 'snapshot' everything may have changed: what isn't in `table` is gone. With 'partial' (the cache at start, or a
+ * snapshot with refused rows) as well, but what is missing may exist: nothing may be removed for good because of it.
+ * What is acknowledged is in force and on disk: a reader that is killed knows it when it starts again.
  */
 import { createHash } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -29,6 +31,8 @@ import { FeedTable } from './table.ts'
 export type { AppliedChange } from './table.ts'
 export { FeedTable } from './table.ts'
 
+/** What `apply` gets. */
+export type Changes = readonly AppliedChange[] | 'snapshot' | 'partial'
 export type FailedService = NonNullable<Extract<ToRouter, { type: 'ack' }>['failed']>[number]
 export type ReaderState = 'cached' | 'connected' | 'disconnected'
 
@@ -40,7 +44,7 @@ export interface FeedReaderOptions {
   /** `proxy 0.1.0`, shown in the router's status. */
   readonly program: string
   readonly log: Logger
-  readonly apply: (table: FeedTable, changes: readonly AppliedChange[] | 'snapshot', revision: number) => Promise<FailedService[]> | FailedService[]
+  readonly apply: (table: FeedTable, changes: Changes, revision: number) => Promise<FailedService[]> | FailedService[]
   /** A question of the router: `explain`, `status`. A throw is answered as an error. */
   readonly ask: (name: string, params: unknown) => Promise<unknown>
   /** When a silent router counts as gone; the default is what programs use. */
@@ -92,7 +96,7 @@ export class FeedReader {
     this.#url = new URL('/v1/feed', options.url)
     this.#cache = new FeedCache(options.cacheFile)
     // The rows may be newer than the revision: changes are whole rows, so reading some of them again does no harm.
-    const content = (): CachedTable => ({ revision: this.#inForce, reader: this.#self, rows: this.#table.rows() })
+    const content = (revision: number): CachedTable => ({ revision, reader: this.#self, rows: this.#table.rows() })
     this.#writer = new CacheWriter(this.#cache, options.log, content)
     this.#self = createHash('sha256').update(options.identity.certificate).digest('hex')
   }
@@ -141,7 +145,7 @@ export class FeedReader {
       const cached = await this.#cache.load()
       if (cached === null) return
       this.#report(this.#table.apply(cached.rows))
-      await apply(this.#table, 'snapshot', cached.revision)
+      await apply(this.#table, 'partial', cached.revision)
       if (cached.reader === this.#self) this.#inForce = cached.revision
       this.#state = 'cached'
       this.#becameUsable()
@@ -224,11 +228,15 @@ export class FeedReader {
     if (session.snapshot.length > MAX_SNAPSHOT_ROWS) return this.#break(session, 'feed.message-invalid')
     if (!part.last) return void session.deadline.refresh()
     const table = new FeedTable()
-    this.#report(table.apply(session.snapshot))
+    const result = table.apply(session.snapshot)
+    this.#report(result)
+    // A refused row leaves the one in force, here as with changes.
+    const refused = new Set(result.rejected.map((row) => `${row.table} ${row.key}`))
+    if (refused.size > 0) table.apply(this.#table.rows().filter((row) => refused.has(`${row.table} ${row.key}`)))
     session.snapshot = []
     this.#table = table
     this.#fromScratch = false
-    this.#putInForce(session, 'snapshot', part.revision)
+    this.#putInForce(session, refused.size > 0 ? 'partial' : 'snapshot', part.revision)
   }
 
   #onChanges(session: Session, message: Extract<FromRouter, { type: 'changes' }>): void {
@@ -239,7 +247,7 @@ export class FeedReader {
   }
 
   /** Begins the call to `apply` at once and queues its acknowledgement behind the earlier ones. */
-  #putInForce(session: Session, changes: readonly AppliedChange[] | 'snapshot', revision: number): void {
+  #putInForce(session: Session, changes: Changes, revision: number): void {
     this.#received = revision
     const table = this.#table
     // In a function of its own: a throw is the same as a rejection.
@@ -248,19 +256,23 @@ export class FeedReader {
       (failed) => ({ failed, error: undefined }),
       (error: unknown) => ({ failed: [], error: asNearcastError(error) }),
     )
-    this.#acks = this.#settle(this.#acks, session, revision, applied)
+    this.#acks = this.#settle(this.#acks, session, { revision, changes }, applied)
   }
 
   async #settle(
     earlier: Promise<void>,
     session: Session,
-    revision: number,
+    { revision, changes }: { readonly revision: number; readonly changes: Changes },
     applied: Promise<{ failed: FailedService[]; error: NearcastError | undefined }>,
   ): Promise<void> {
     await earlier
     const { failed, error } = await applied
     if (session.broken) return
-    if (error === undefined) return this.#acknowledge(session, revision, failed)
+    if (error === undefined) {
+      await this.#writer.record(revision, typeof changes === 'string' ? null : changes)
+      if (!session.broken) this.#acknowledge(session, revision, failed)
+      return
+    }
     this.#options.log.error({ revision, error: error.message }, 'feed: a revision could not be put in force')
     this.#break(session, 'apply failed')
   }
@@ -278,7 +290,6 @@ export class FeedReader {
       if (this.#availability !== undefined) session.channel.send({ type: 'availability', unavailable: this.#availability })
       this.#becameUsable()
     }
-    this.#writer.schedule()
   }
 
   /** Ends the connection; the next one starts from a snapshot. The table in force stays. */

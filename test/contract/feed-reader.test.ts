@@ -10,6 +10,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { FeedChannel } from '../../lib/feed/channel.ts'
 import { ChannelAcceptor } from '../../lib/feed/channel.ts'
 import type { FeedReaderOptions } from '../../lib/feed/reader.ts'
+import { FeedCache } from '../../lib/feed/cache.ts'
 import { FeedReader } from '../../lib/feed/reader.ts'
 import type { Identity } from '../../lib/identity.ts'
 import { createLogger } from '../../lib/log.ts'
@@ -244,4 +245,53 @@ test('a silent router, and a silent reader, count as gone after the dead time', 
   const startMs = performance.now()
   await until('twice the dead time', () => performance.now() - startMs > 2.5 * times.deadMs)
   expect([reader.state, router.heard.length]).toEqual(['connected', 1])
+})
+
+test('what is acknowledged is on disk already: killed at that moment, the next start knows it', async () => {
+  const found: unknown[] = []
+  const file = join(directory, `cache-${++caches}`)
+  const router = await fakeRouter((channel, message) => {
+    if (message['type'] === 'hello') channel.send({ type: 'snapshot', revision: 1, rows: [network(1)], last: true })
+    if (message['type'] !== 'ack') return
+    // Read by a second reader, as a program that starts after SIGKILL does.
+    void new FeedCache(file).load().then((cached) => {
+      found.push([cached?.revision, cached?.rows.map(({ key, row }) => (row === null ? `-${key}` : key))])
+      if (message['revision'] === 1) channel.send({ type: 'changes', from: 1, revision: 2, rows: [network(2)] })
+      if (message['revision'] === 2) channel.send({ type: 'changes', from: 2, revision: 3, rows: [{ table: 'networks', key: '1', row: null }] })
+    })
+  })
+  const { reader } = readerOf(router, { cacheFile: file })
+  await reader.start()
+  await until('three acknowledgements', () => found.length === 3)
+  expect(found).toEqual([
+    [1, ['1']],
+    [2, ['1', '2']],
+    [3, ['1', '2', '-1']],
+  ])
+  await reader.stop()
+  const again = readerOf(router, { cacheFile: file })
+  await again.reader.start()
+  expect(again.calls[0]).toBe('partial')
+  expect(again.reader.revision).toBe(3)
+})
+
+test('a snapshot with a refused row is partial, and the row that was in force stays', async () => {
+  const router = await fakeRouter((channel, message, connection) => {
+    if (message['type'] === 'hello' && connection === 0) channel.send({ type: 'snapshot', revision: 1, rows: [network(1), network(2)], last: true })
+    else if (message['type'] === 'hello') channel.send({ type: 'snapshot', revision: 2, rows: [{ table: 'networks', key: '1', row: { id: 1 } }], last: true })
+    else if (connection === 0) channel.cut('bye')
+  })
+  let networks: number[] = []
+  const calls: unknown[] = []
+  const { reader } = readerOf(router, {
+    apply: (table, changes) => {
+      calls.push(changes)
+      networks = [...table.networks.keys()]
+      return []
+    },
+  })
+  await reader.start()
+  await until('the second snapshot', () => calls.length === 2)
+  expect(calls).toEqual(['snapshot', 'partial'])
+  expect(networks).toEqual([1])
 })

@@ -5,7 +5,7 @@ import { connect } from 'node:tls'
 import { afterEach, expect, test } from 'vitest'
 import type { FeedChannel } from '../../lib/feed/channel.ts'
 import { openChannel } from '../../lib/feed/channel.ts'
-import type { AppliedChange, FailedService, FeedTable } from '../../lib/feed/reader.ts'
+import type { Changes, FailedService, FeedTable } from '../../lib/feed/reader.ts'
 import type { Identity } from '../../lib/identity.ts'
 import { checkPeer, isRouter, join, loadIdentity } from '../../lib/identity.ts'
 import { OPERATOR, startRegistry } from '../support/registry.ts'
@@ -27,8 +27,8 @@ afterEach(async () => {
 interface Seen {
   table: FeedTable | undefined
   revision: number
-  calls: (readonly AppliedChange[] | 'snapshot')[]
-  apply: (table: FeedTable, changes: readonly AppliedChange[] | 'snapshot', revision: number) => FailedService[]
+  calls: (Changes)[]
+  apply: (table: FeedTable, changes: Changes, revision: number) => FailedService[]
 }
 
 function recorder(): Seen {
@@ -172,7 +172,7 @@ test('a reader resumes by revision, and starts from its cache when there is no r
   const resumed = registry.reader(identity, { apply: second.apply })
   await resumed.start()
   await until('connected again', () => resumed.state === 'connected')
-  expect(second.calls[0]).toBe('snapshot')
+  expect(second.calls[0]).toBe('partial')
   expect(second.calls[1]).toMatchObject([{ table: 'networks', key: '2' }])
   await resumed.stop()
 
