@@ -3,6 +3,7 @@
  */
 import { z } from 'zod'
 import { LOG_LEVELS } from '../lib/log.ts'
+import { isEntry } from './backends/allow-list.ts'
 
 /** Node ids and host names of the cluster: they end up in certificates and file names. */
 const id = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'lower case letters, digits and dashes, at most 40')
@@ -56,6 +57,16 @@ export const agentConfig = z.strictObject({
       firstUid: z.int().min(1000).max(0x7fff_0000).default(2_300_000),
       /** A delegated cgroup v2 directory; each database gets a child of it with memory and process limits. */
       cgroup: z.string().min(1).optional(),
+    })
+    .prefault({}),
+  /** What services of kind tcp and postgres are handed on to. */
+  backends: z
+    .strictObject({
+      /** `unix:/run/postgresql/*`, `127.0.0.1:5432`, `[fd00::]/8:5432`, `10.0.0.0/8:*`, `db.internal:5432`; nothing else is ever dialled. */
+      allow: z.array(z.string().max(256).refine(isEntry, 'write unix:/path, address:port, address/bits:port or name:port')).max(256).default([]),
+      /** Between two checks of a backend. */
+      checkIntervalMs: milliseconds(2000),
+      checkTimeoutMs: milliseconds(1000),
     })
     .prefault({}),
   admin: z.strictObject({ listen: z.string().default('127.0.0.1:7401') }).prefault({}),

@@ -12,7 +12,7 @@ import { decodeOpening } from '../lib/hop/header.ts'
 import type { ConnectionOpening, HopConnection, LocalOpening } from '../lib/hop/header.ts'
 import { dialerFrames, encodeFrame } from '../lib/hop/frames.ts'
 import { MAX_FRAME_BYTES, MAX_HOP_HEADER_BYTES, STATUS } from '../lib/hop/protocol.ts'
-import type { Brain, CarryResult, Peer, PlaneAction, PlaneEvent } from '../lib/plane/plane.ts'
+import type { Brain, CarryResult, DialTarget, Peer, PlaneAction, PlaneEvent } from '../lib/plane/plane.ts'
 
 export type RefusalReason =
   | 'malformed'
@@ -56,7 +56,8 @@ export type Question =
   /** Answer: the next frames, once there are some, or null when the session is over. */
   | { readonly type: 'push' }
 
-export type EngineAnswer = { readonly path: string } | { readonly unavailable: string }
+/** `header`: the PROXY header for what is dialled, first on its wire; empty for what reads none. */
+export type EngineAnswer = { readonly target: DialTarget; readonly header: Uint8Array } | { readonly unavailable: string }
 
 export interface ConnectionEnd {
   readonly opening: LocalOpening | ConnectionOpening | null
@@ -87,6 +88,7 @@ export class HopBrain implements Brain {
   #refusal: RefusalReason | null = null
   #detail: string | null = null
   #carried = false
+  #header: Uint8Array = new Uint8Array()
 
   constructor(options: HopBrainOptions) {
     this.#options = options
@@ -173,7 +175,8 @@ export class HopBrain implements Brain {
     const answer = event.answer as EngineAnswer | undefined
     if (answer === undefined || 'unavailable' in answer) return this.#unavailable(answer?.unavailable ?? null)
     this.#state = 'dialling'
-    return [{ type: 'dial', target: { kind: 'unix', path: answer.path }, timeoutMs: this.#options.engineDialTimeoutMs }]
+    this.#header = answer.header
+    return [{ type: 'dial', target: answer.target, timeoutMs: this.#options.engineDialTimeoutMs }]
   }
 
   #onDialling(event: PlaneEvent): readonly PlaneAction[] {
@@ -181,7 +184,7 @@ export class HopBrain implements Brain {
       case 'dialled':
         this.#state = 'carrying'
         this.#carried = true
-        return [{ type: 'write', side: 'client', bytes: Uint8Array.of(STATUS.ok) }, { type: 'carry' }]
+        return [...this.#first(), { type: 'write', side: 'client', bytes: Uint8Array.of(STATUS.ok) }, { type: 'carry' }]
       case 'dial-failed':
         return this.#unavailable(event.reason)
       case 'ended':
@@ -189,6 +192,11 @@ export class HopBrain implements Brain {
       default:
         return []
     }
+  }
+
+  /** At once, not with the client's first bytes: some servers speak first. */
+  #first(): readonly PlaneAction[] {
+    return this.#header.length === 0 ? [] : [{ type: 'write', side: 'upstream', bytes: this.#header }]
   }
 
   #onSession(event: PlaneEvent): readonly PlaneAction[] {

@@ -24,8 +24,10 @@ export interface IngressOptions {
   readonly headerTimeoutMs: number
   /** Connections carried at once; more are told `overloaded`. */
   readonly maxConnections: number
-  /** Asks the tenant's engine to be ready: the path of its socket, or why not. */
+  /** Asks the tenant's engine to be ready: where to dial it, or why not. */
   readonly engine: (connection: HopConnection) => Promise<EngineAnswer>
+  /** What a connection should have been handed on to didn't take it. */
+  readonly unreached: (service: string) => void
 }
 
 /** Sessions, probes and refusals need room beside what is carried. */
@@ -126,6 +128,7 @@ export class Ingress {
       if (left > 0) this.#perService.set(connection.service, left)
       else this.#perService.delete(connection.service)
     }
+    if (end.refusal === 'unavailable' && connection !== undefined) this.#options.unreached(connection.service)
     if (end.refusal !== null) this.#refused(id, end, end.refusal)
     else if (end.carried && connection !== undefined) this.#carried(id, connection, end)
   }

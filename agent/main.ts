@@ -21,6 +21,9 @@ import { choosePlane } from '../lib/plane/choose.ts'
 import type { HopTls } from '../lib/plane/plane.ts'
 import { configFile, exitWith } from '../lib/program.ts'
 import { agentConfig } from './config.ts'
+import { AllowList } from './backends/allow-list.ts'
+import { Backends } from './backends/backends.ts'
+import { checkBackend } from './backends/check.ts'
 import type { AgentConfig } from './config.ts'
 import { Ingress } from './ingress.ts'
 import { AgentMetrics } from './metrics.ts'
@@ -42,6 +45,7 @@ const nowMs = (): number => performance.now()
 export interface Agent {
   readonly ingress: Ingress
   readonly tenants: Tenants
+  readonly backends: Backends
   readonly metrics: AgentMetrics
   /** What the feed's reader calls. `table` is in force from now on. */
   apply(table: FeedTable, changes: Changes): Promise<FailedService[]>
@@ -62,6 +66,8 @@ export interface AgentParts {
 export function buildAgent({ config, tls, log, lifecycle, publish, revision }: AgentParts): Agent {
   let current = new FeedTable()
   const table = (): FeedTable => current
+  let databases: FeedTable['services'] = new Map()
+  let others: FeedTable['services'] = new Map()
   const { readyTimeoutMs, startTimeoutMs } = config.redis
   const metrics = new AgentMetrics()
   const walls = wallsOf(config, log)
@@ -91,43 +97,55 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
     })
     return made
   }
+  let unavailable: { readonly databases: Readonly<Record<string, string>>; readonly backends: Readonly<Record<string, string>> } = { databases: {}, backends: {} }
+  const publishAll = (changed: Partial<typeof unavailable>): void => {
+    unavailable = { ...unavailable, ...changed }
+    const all = { ...unavailable.databases, ...unavailable.backends }
+    sessions.publishAvailability(all)
+    publish(all)
+  }
   const tenants = new Tenants({
     node: config.id,
-    table,
+    table: () => ({ services: databases }),
     directories,
     engine: walls instanceof NearcastError ? walls : (specification) => supervisor(specification, walls),
     log,
     startTimeoutMs,
-    publish: (unavailable) => {
-      sessions.publishAvailability(unavailable)
-      publish({ ...unavailable })
-    },
+    publish: (reasons) => publishAll({ databases: reasons }),
     removed: (service) => metrics.forget(service),
   })
+  const { allow, ...checks } = config.backends
+  const backends = new Backends({ allow: new AllowList(allow), check: checkBackend, ...checks, log, publish: (reasons) => publishAll({ backends: reasons }) })
+  lifecycle.started('backends', () => backends.stop())
   lifecycle.started('engines', () => tenants.stop())
   lifecycle.started('links to primaries', () => links.close())
 
   const uids = new Set([0, process.getuid?.() ?? 0, ...config.hop.allowedUids])
   const admission = new Admission({ agent: config.id, table, sessions: hopSessions, uids, nowMs, full: () => ingress.full })
   const { headerTimeoutMs, maxConnections } = config.hop
-  const engine: ConstructorParameters<typeof Ingress>[0]['engine'] = (connection) => tenants.engine(connection, readyTimeoutMs)
-  const ingress = new Ingress({ plane, admission, sessions, metrics, log, headerTimeoutMs, maxConnections, engine })
+  const engine: ConstructorParameters<typeof Ingress>[0]['engine'] = async (connection) =>
+    backends.has(connection.service) ? backends.answer(connection) : await tenants.engine(connection, readyTimeoutMs)
+  const unreached = (service: string): void => backends.failed(service)
+  const ingress = new Ingress({ plane, admission, sessions, metrics, log, headerTimeoutMs, maxConnections, engine, unreached })
   lifecycle.started('hop', () => ingress.close())
-  const observed = { perService: () => ingress.perService, supervisors: () => tenants.supervisors, sessions: () => sessions.size, revision }
+  const observed = { perService: () => ingress.perService, supervisors: () => tenants.supervisors, backends: () => backends.services, sessions: () => sessions.size, revision }
   metrics.observe(observed, usable)
 
   return {
     ingress,
     tenants,
+    backends,
     metrics,
     async apply(next, changes) {
       current = next
+      databases = new Map([...next.services].filter(([, { kind }]) => kind === 'redis'))
+      others = new Map([...next.services].filter(([, { kind }]) => kind !== 'redis'))
       sessions.retain((dialer) => next.dialers.has(dialer))
       const services = typeof changes === 'string' ? changes : new Set(changes.filter((change) => change.table === 'services').map(({ key }) => key))
-      const applied = tenants.apply(services)
+      const applied = Promise.all([tenants.apply(services), backends.apply(others, typeof services === 'string' ? null : services)])
       links.sync(tenants.primaries)
       ingress.recheck()
-      return await applied
+      return (await applied).flat()
     },
   }
 }

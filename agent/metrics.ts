@@ -3,6 +3,8 @@
  */
 import type { Counter } from '../lib/metrics.ts'
 import { Metrics } from '../lib/metrics.ts'
+import { BackendWatch } from './backends/backend-watch.ts'
+import type { Backends } from './backends/backends.ts'
 import type { RefusalReason } from './connection.ts'
 import type { Walls } from './redis/engine/walls.ts'
 import type { Supervisor } from './redis/engine/supervisor.ts'
@@ -10,6 +12,7 @@ import type { Supervisor } from './redis/engine/supervisor.ts'
 export interface AgentSources {
   readonly perService: () => ReadonlyMap<string, number>
   readonly supervisors: () => ReadonlyMap<string, Supervisor>
+  readonly backends: () => Backends['services']
   readonly sessions: () => number
   readonly revision: () => number
 }
@@ -50,6 +53,10 @@ export class AgentMetrics {
     perEngine('service_available', 'Clients are sent to this database here.', ({ reason }) => reason === null)
     perEngine('replication_link_up', 'The replica follows its primary.', ({ linked }) => linked)
     perEngine('engine_writes_refused', 'Redis refuses writes because its append-only file cannot be written.', ({ writesRefused }) => writesRefused)
+    metrics.gauge('backend_up', 'The backend of a tcp or postgres service answers and may be dialled.', ['service'], (gauge) => {
+      gauge.reset()
+      for (const [service, watch] of sources.backends()) gauge.set({ service }, watch instanceof BackendWatch && watch.reason === null ? 1 : 0)
+    })
     metrics.gauge('sessions_open', 'Sessions of dialers.', [], (gauge) => gauge.set(sources.sessions()))
     metrics.gauge('feed_revision', 'Revision of the feed in force.', [], (gauge) => gauge.set(sources.revision()))
     const wall = metrics.gauge('engine_wall', 'Walls around engines that are in force.', ['wall'])

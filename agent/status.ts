@@ -1,7 +1,10 @@
 /**
- * What an agent answers to the router's question "status": its databases, one row each. Ids and states, no secret.
+ * What an agent answers to the router's question "status": its databases and backends, one row each. Ids and states, no
+ * secret.
  */
 import type { FeedReader } from '../lib/feed/reader.ts'
+import { BackendWatch } from './backends/backend-watch.ts'
+import type { Backends } from './backends/backends.ts'
 import type { AgentConfig } from './config.ts'
 import type { Ingress } from './ingress.ts'
 import type { Tenants } from './tenants/tenants.ts'
@@ -20,11 +23,17 @@ export interface AgentStatus {
     readonly linked: boolean | null
     readonly connections: number
   }[]
+  readonly backends: readonly {
+    readonly service: string
+    /** null: available. */
+    readonly reason: string | null
+    readonly connections: number
+  }[]
 }
 
 export function status(
   { id, region }: Pick<AgentConfig, 'id' | 'region'>,
-  { ingress, tenants }: { readonly ingress: Ingress; readonly tenants: Tenants },
+  { ingress, tenants, backends }: { readonly ingress: Ingress; readonly tenants: Tenants; readonly backends: Backends },
   { state, revision }: Pick<FeedReader, 'state' | 'revision'>,
 ): AgentStatus {
   return {
@@ -38,6 +47,11 @@ export function status(
       reason,
       writesRefused,
       linked,
+      connections: ingress.perService.get(service) ?? 0,
+    })),
+    backends: [...backends.services].map(([service, watch]) => ({
+      service,
+      reason: watch instanceof BackendWatch ? watch.reason : watch.code,
       connections: ingress.perService.get(service) ?? 0,
     })),
   }

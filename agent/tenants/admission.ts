@@ -61,7 +61,7 @@ export class Admission implements Gate {
     if (!table().dialers.has(connection.dialer)) return refused('unknown-dialer')
     const service = table().services.get(connection.service)
     const role = service?.placements.find(({ node }) => node === agent)?.role
-    if (service?.kind !== 'redis' || role === undefined) return { status: STATUS.unknownService, reason: 'unknown-service' }
+    if (service === undefined || role === undefined) return { status: STATUS.unknownService, reason: 'unknown-service' }
     if (connection.purpose === 'replication') {
       if (role !== 'primary') return refused('no-primary')
       const replica = service.placements.some(({ node, role: theirs }) => `agent/${node}` === connection.dialer && theirs === 'replica')

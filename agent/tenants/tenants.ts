@@ -85,7 +85,7 @@ export class Tenants {
   async engine({ service, purpose }: Pick<HopConnection, 'service' | 'purpose'>, timeoutMs: number): Promise<EngineAnswer> {
     const supervisor = this.#supervisors.get(service)
     const path = (await supervisor?.ready(timeoutMs, purpose === 'replication' ? 'answering' : 'available')) ?? null
-    return path === null ? { unavailable: supervisor?.reason ?? this.#unserved.get(service)?.code ?? 'redis.stopped' } : { path }
+    return path === null ? { unavailable: supervisor?.reason ?? this.#unserved.get(service)?.code ?? 'redis.stopped' } : { target: { kind: 'unix', path }, header: new Uint8Array() }
   }
 
   /** All engines, at the same time. Idempotent. */

@@ -27,7 +27,7 @@ const connections = z.int().min(1).max(10_000_000)
 
 /** What one address or network may use at each proxy; a member that isn't there is without limit. */
 export const limits = z.object({
-  /** Open connections; beyond, a node that carries more than its share of them goes behind the others. */
+  /** Open connections, in equal shares for the nodes of a service: one that carries its share goes behind the others. */
   softConnections: connections.optional(),
   /** Open connections; beyond, a new one waits briefly for one to end and is then reset. */
   maxConnections: connections.optional(),

@@ -229,15 +229,15 @@ test('without redis-server the agent runs, and says for each database what to in
   expect(node.unavailable).toEqual({ db: 'redis.missing' })
 })
 
-test('services that are no databases are refused one by one', async () => {
+test('services that can not be served are refused one by one', async () => {
   const node = await dataNode()
   const tcp = { id: 'web', org: 'o', name: 'web', kind: 'tcp', port: 80, placements: [{ node: 'mad', role: 'peer' }] }
   const failed = await node.feed({ table: 'services', key: 'web', row: tcp }, databaseRow('../../etc', HERE, 'pw'), databaseRow('db', HERE, 'pw'))
   expect(failed.map(({ service, code }) => [service, code])).toEqual([
-    ['web', 'service.unsupported'],
     ['../../etc', 'service.unsupported'],
+    ['web', 'service.backend-missing'],
   ])
-  expect(node.unavailable).toEqual({ web: 'service.unsupported', '../../etc': 'service.unsupported' })
+  expect(node.unavailable).toEqual({ web: 'service.backend-missing', '../../etc': 'service.unsupported' })
 })
 
 test('password, memory and fsync change under open connections', async () => {

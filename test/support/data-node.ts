@@ -22,6 +22,7 @@ export interface DataNodeOptions {
   /** As in agent.toml. */
   readonly redis?: Record<string, unknown>
   readonly hop?: Record<string, unknown>
+  readonly backends?: Record<string, unknown>
   /** Its hop listens with TLS too. */
   readonly tls?: HopTls
   readonly dataDir?: string
@@ -57,6 +58,7 @@ export class DataNode {
       dataDir: this.dataDir,
       router: 'https://[::1]:1',
       hop: { ...options.hop },
+      backends: { checkIntervalMs: 100, ...options.backends },
       redis: { healthIntervalMs: 250, stopTimeoutMs: 2000, ...options.redis },
     })
     const write = (line: string): void => void this.log.push(JSON.parse(line) as Record<string, unknown>)
@@ -120,6 +122,12 @@ export function databaseRow(id: string, placements: ServiceRow['placements'], pa
   const passwordSha256 = createHash('sha256').update(password).digest('hex')
   const redis = { passwordSha256, replicationSecret: `replication of ${id}`, maxMemoryBytes: 32 << 20, appendFsync: 'everysec' as const, ...changes }
   const row: ServiceRow = { id, org: 'o', name: id, kind: 'redis', port: 6379, placements, redis }
+  return { table: 'services', key: id, row }
+}
+
+export function backendRow(id: string, target: string | null, proxyHeader: 'none' | 'v1' | 'v2' = 'none', kind: 'tcp' | 'postgres' = 'tcp', node = 'mad'): Change {
+  const backend = target === null ? {} : { backend: { target, proxyHeader } }
+  const row: ServiceRow = { id, org: 'o', name: id, kind, port: 6379, placements: [{ node, role: 'peer' }], ...backend }
   return { table: 'services', key: id, row }
 }
 

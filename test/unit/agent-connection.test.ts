@@ -48,8 +48,8 @@ const types = (actions: readonly PlaneAction[]): string[] => actions.map(({ type
 const STATES = {
   opening: [ACCEPTED],
   asking: [ACCEPTED, received(HEADER)],
-  dialling: [ACCEPTED, received(HEADER), answered({ path: '/x' })],
-  carrying: [ACCEPTED, received(HEADER), answered({ path: '/x' }), { type: 'dialled' }],
+  dialling: [ACCEPTED, received(HEADER), answered({ target: { kind: 'unix', path: '/x' }, header: new Uint8Array() })],
+  carrying: [ACCEPTED, received(HEADER), answered({ target: { kind: 'unix', path: '/x' }, header: new Uint8Array() }), { type: 'dialled' }],
   session: [ACCEPTED, received(encodeSession('proxy/mad-1', 'mad'))],
   over: [ACCEPTED, { type: 'ended', side: 'client' }],
 } satisfies Record<string, PlaneEvent[]>
@@ -64,7 +64,7 @@ const EVENTS = {
   ended: { type: 'ended', side: 'client' },
   failed: { type: 'failed', side: 'client' },
   timer: { type: 'timer', name: 'any' },
-  path: answered({ path: '/x' }),
+  path: answered({ target: { kind: 'unix', path: '/x' }, header: new Uint8Array() }),
   unavailable: answered({ unavailable: 'redis.loading' }),
   nothing: answered(undefined),
 } satisfies Record<string, PlaneEvent>
