@@ -1,0 +1,102 @@
+/**
+ * `npm run bench -- proxy [--rounds n] [--only a,b] [--quick] [--json] [--write]`: what a connection costs through Nearcast
+ * and through others, side by side. Runs itself again inside namespaces of its own (world.ts), as root or any other user.
+ */
+import { spawn } from 'node:child_process'
+import { parseArgs } from 'node:util'
+import { machine } from './machine.ts'
+import { haproxy } from './peers/haproxy.ts'
+import { nearcast } from './peers/nearcast.ts'
+import { nginx } from './peers/nginx.ts'
+import type { Peer } from './peers/peer.ts'
+import { pipe } from './peers/pipe.ts'
+import { wholePath } from './peers/whole-path.ts'
+import { firstLine } from './program.ts'
+import { plot } from './report/plot.ts'
+import { writeResults } from './report/readme.ts'
+import { cells, described, markdown, padded } from './report/table.ts'
+import { Runner } from './runner.ts'
+import type { Result } from './runner.ts'
+import type { Scenario } from './scenario.ts'
+import { bulk } from './scenarios/bulk.ts'
+import { connections } from './scenarios/connections.ts'
+import { idle } from './scenarios/idle.ts'
+import { calm, saturated, wholePathRequests } from './scenarios/requests.ts'
+import { isolation, makeWorld } from './world.ts'
+
+const PEERS: readonly Peer[] = [nearcast, haproxy, nginx, pipe, wholePath]
+const SCENARIOS: readonly Scenario[] = [saturated, calm, connections, bulk, idle, wholePathRequests]
+const USAGE = `usage: npm run bench -- proxy [--rounds n] [--only ${SCENARIOS.map(({ id }) => id).join(',')}] [--quick] [--json] [--write]`
+const INSIDE = 'NEARCAST_BENCH_INSIDE'
+const ROUNDS = 20
+const QUICK_ROUNDS = 3
+
+interface Options {
+  readonly scenarios: readonly Scenario[]
+  readonly rounds: number
+  readonly quick: boolean
+  readonly json: boolean
+  readonly write: boolean
+}
+
+/** @throws Error with the usage. */
+function optionsOf(words: readonly string[]): Options {
+  const kinds = { rounds: { type: 'string' }, only: { type: 'string' }, quick: { type: 'boolean' }, json: { type: 'boolean' }, write: { type: 'boolean' } } as const
+  const { values, positionals } = parseArgs({ args: [...words], options: kinds, allowPositionals: true })
+  if (positionals.length !== 1 || positionals[0] !== 'proxy') throw new Error(USAGE)
+  const wanted = values.only?.split(',') ?? SCENARIOS.map(({ id }) => id)
+  const scenarios = SCENARIOS.filter(({ id }) => wanted.includes(id))
+  const rounds = values.rounds === undefined ? (values.quick ? QUICK_ROUNDS : ROUNDS) : Number(values.rounds)
+  if (scenarios.length !== wanted.length || !Number.isInteger(rounds) || rounds < 1 || rounds > 1000) throw new Error(USAGE)
+  return { scenarios, rounds, quick: values.quick ?? false, json: values.json ?? false, write: values.write ?? false }
+}
+
+async function runInside(): Promise<number> {
+  const missing = ['redis-server', 'redis-benchmark', 'redis-cli', 'openssl', 'ip'].filter((name) => firstLine(name, '--version') === null)
+  if (missing.length > 0) throw new Error(`The bench needs ${missing.join(', ')}: install them first.`)
+  const [command = '', ...words] = [...isolation(), process.execPath, ...process.argv.slice(1)]
+  const child = spawn(command, words, { stdio: 'inherit', env: { ...process.env, [INSIDE]: '1' } })
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill('SIGKILL'))
+  return await new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('exit', (code) => resolve(code ?? 1))
+  })
+}
+
+const say = (text: string): void => void process.stderr.write(`${text}\n`)
+
+async function run({ scenarios, rounds, quick, json, write }: Options): Promise<void> {
+  const peers = PEERS.filter((peer) => {
+    const reason = peer.missing()
+    if (reason !== null) say(`${peer.label} takes no part: ${reason}`)
+    return reason === null
+  })
+  const about = machine(Object.fromEntries(peers.map((peer) => [peer.id, peer.version()])))
+  const world = await makeWorld()
+  const runner = new Runner({ world, peers, rounds, quick, progress: say })
+  const configurations = Object.fromEntries(peers.map((peer) => [peer.id, peer.configuration(world, runner.portOf(peer.id))]))
+  const results: Result[] = []
+  try {
+    for (const scenario of scenarios) results.push(...(await runner.run(scenario)))
+  } finally {
+    await runner.close()
+    await world.close()
+  }
+  const order = new Map(peers.filter(({ id }) => id !== nearcast.id && id !== wholePath.id).map(({ id, label }) => [id, label]))
+  const table = cells(results, order)
+  if (json) process.stdout.write(`${JSON.stringify({ scenarios: results, machine: about, configurations })}\n`)
+  else {
+    for (const [id, text] of Object.entries(configurations)) process.stdout.write(`--- ${id}\n${text}`)
+    process.stdout.write(`\n${padded(table)}\n\n${described(about, rounds)}\n`)
+  }
+  if (write) writeResults(`${markdown(table)}\n\n${described(about, rounds)}\n\n![The same as bars](proxy.svg)`, plot(results, order, 'Nearcast proxy, portable plane, beside others'))
+}
+
+try {
+  const options = optionsOf(process.argv.slice(2))
+  if (process.env[INSIDE] === '1') await run(options)
+  else process.exitCode = await runInside()
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = 1
+}

@@ -1,0 +1,35 @@
+/** HAProxy, one thread, splicing where it finds it worthwhile, PROXY v2 on a Unix socket. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Program, firstLine } from '../program.ts'
+import { ADDRESS, DIRECTORY } from '../world.ts'
+import type { World } from '../world.ts'
+import type { Peer } from './peer.ts'
+
+const configuration = ({ backendSocket }: World, port: number): string => `global
+  nbthread 1
+  maxconn 5000
+defaults
+  mode tcp
+  option splice-auto
+  timeout connect 5s
+  timeout client 1h
+  timeout server 1h
+listen bench
+  bind [::]:${port} v6only backlog 4096
+  server redis unix@${backendSocket} send-proxy-v2
+`
+
+export const haproxy: Peer = {
+  id: 'haproxy',
+  label: 'HAProxy',
+  version: () => /\d+\.\d+\.\d+/.exec(firstLine('haproxy', '-v') ?? '')?.[0] ?? 'unknown',
+  missing: () => (firstLine('haproxy', '-v') === null ? 'no haproxy here' : null),
+  configuration,
+  async start(world, port) {
+    const file = join(DIRECTORY, `haproxy-${port}.cfg`)
+    writeFileSync(file, configuration(world, port))
+    const program = await new Program('haproxy', ['-db', '-f', file]).accepts({ host: ADDRESS, port })
+    return { port, pids: [program.pid], stop: () => program.stop() }
+  },
+}

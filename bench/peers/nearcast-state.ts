@@ -1,0 +1,51 @@
+/**
+ * A Nearcast proxy or agent that serves from its cache alone: the identity and the last good table that it would have kept
+ * on disk, made by hand. There is no router, and none is needed.
+ */
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { FeedCache } from '../../lib/feed/cache.ts'
+import type { Change } from '../../lib/feed/messages.ts'
+import { ADDRESS, AGENT, DIRECTORY, NETWORK } from '../world.ts'
+
+export const SERVICE = 'bench'
+
+/** Within the namespace nobody checks it: agents are on the proxy's own host. */
+function selfSigned(): { certificate: string; key: string } {
+  const [key, certificate] = [join(DIRECTORY, 'self.key'), join(DIRECTORY, 'self.pem')]
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', key]
+  execFileSync('openssl', ['req', '-x509', ...curve, '-out', certificate, '-days', '2', '-subj', '/CN=bench'], { stdio: 'pipe' })
+  return { certificate: readFileSync(certificate, 'utf8'), key: readFileSync(key, 'utf8') }
+}
+
+/** @returns the state directory of `identity`. */
+export async function writeState(identity: string, rows: readonly Change[]): Promise<string> {
+  const directory = join(DIRECTORY, identity.replace('/', '-'))
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  const { certificate, key } = selfSigned()
+  writeFileSync(join(directory, 'identity.json'), JSON.stringify({ identity, certificate, key, ca: certificate }), { mode: 0o600 })
+  const reader = createHash('sha256').update(certificate).digest('hex')
+  await new FeedCache(join(directory, 'feed.json')).save({ revision: 1, reader, rows: [...rows] })
+  return directory
+}
+
+/** The one database behind the one address. `redis`: the part that only its agent sees. */
+export function tenantRows(port: number, redis?: object): Change[] {
+  const service = { id: SERVICE, org: 'bench', name: 'bench', kind: 'redis', port, placements: [{ node: AGENT, role: 'primary' }], ...(redis && { redis }) }
+  return [
+    { table: 'networks', key: String(NETWORK), row: { id: NETWORK, org: 'bench', name: 'default' } },
+    { table: 'services', key: SERVICE, row: service },
+    { table: 'addresses', key: ADDRESS, row: { address: ADDRESS, network: NETWORK, generation: 1, service: SERVICE } },
+  ]
+}
+
+export function nodeRow(socket: string, key: string): Change {
+  const row = { id: AGENT, region: 'bench', host: 'bench', hop: 'signed-v2', endpoint: '[::1]:9', socket, keys: [{ epoch: 1, key }] }
+  return { table: 'nodes', key: AGENT, row }
+}
+
+export function dialerRow(identity: string, key: string): Change {
+  return { table: 'dialers', key: identity, row: { id: identity, kind: 'proxy', region: 'bench', host: 'bench', keys: [{ epoch: 1, key }] } }
+}
