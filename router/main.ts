@@ -16,8 +16,7 @@ import { loadRouterConfig } from './config.ts'
 import type { RouterConfig } from './config.ts'
 import { listenPlain, listenTls } from './listeners.ts'
 import { createListener } from './registry/api/http.ts'
-import { operatorRoutes } from './registry/api/operator-routes.ts'
-import { orgRoutes } from './registry/api/org-routes.ts'
+import { apiRoutes } from './registry/api/routes.ts'
 import { openRegistry } from './registry/registry.ts'
 import { storeCommand } from './store-command.ts'
 
@@ -38,11 +37,12 @@ async function run(config: RouterConfig): Promise<void> {
     for (const kind of ['proxy', 'agent'] as const) gauge.set({ kind }, registry.feed.connected(kind).length)
   })
   metrics.gauge('revision', 'Revision of the registry', [], (gauge) => gauge.set(registry.store.revision))
+  const rate = { perSecond: config.api.ratePerSecond, burst: config.api.burst }
   const listener = createListener({
     store: registry.store,
     clock: registry.clock,
-    routes: [...operatorRoutes(registry), ...orgRoutes(registry)],
-    rate: { perSecond: config.api.ratePerSecond, burst: config.api.burst },
+    routes: apiRoutes(registry, rate),
+    rate,
     log,
     onRequest: (method, status) => requests.inc({ method, status: String(status) }),
   })

@@ -10,18 +10,21 @@ import type { Registry } from './registry.ts'
 
 const ANSWER_MS = 3000
 
+export interface Question {
+  readonly from: string
+  readonly to: string
+  readonly proxy?: string | undefined
+  readonly region?: string | undefined
+}
+
 /**
  * `from`: an address, or org/region. `to`: an address, name.flycast or a service's name. `proxy`, `region`: whom to ask;
  * without them (and without a region in `from`) the first connected proxy.
  */
-export async function explain(registry: Registry, query: Readonly<Record<string, string>>): Promise<unknown> {
-  const { from, to } = query
-  if (from === undefined || to === undefined) {
-    throw new NearcastError('api.body-invalid', 'Say from (an address or org/region) and to (an address or a name).', { side: 'client' })
-  }
+export async function explain(registry: Registry, { from, to, proxy: id, region }: Question): Promise<unknown> {
   const origin = findOrigin(registry, from)
   const destination = findDestination(registry, to, origin)
-  const proxy = chooseProxy(registry, query['proxy'], origin.region ?? query['region'])
+  const proxy = chooseProxy(registry, id, origin.region ?? region)
   return registry.feed.ask(proxy, 'explain', { source: origin.source, network: origin.network, destination }, ANSWER_MS)
 }
 

@@ -374,8 +374,10 @@ test('explain and status are answered by the programs themselves', async () => {
   const agent = registry.reader(await registry.join('agent', 'mad-1'))
   agent.sendAvailability({ db1: 'starting' })
   await agent.start()
+  const report = { proxy: 'mad-1', revision: 1, verdict: { allowed: true }, candidates: [], why: 'because' }
+  let answer: object = report
   const proxy = registry.reader(await registry.join('proxy', 'mad-1'), {
-    ask: (name, params) => (name === 'explain' ? Promise.resolve({ proxy: 'mad-1', params }) : Promise.reject(new Error('no such question'))),
+    ask: (name, params) => (name === 'explain' ? Promise.resolve({ ...answer, params }) : Promise.reject(new Error('no such question'))),
   })
   await proxy.start()
   await registry.made('/v1/orgs/acme/redis', { name: 'cache', region: 'mad' })
@@ -386,6 +388,8 @@ test('explain and status are answered by the programs themselves', async () => {
   expect((await registry.call('GET', '/v1/explain?from=acme/gru&to=cache')).body).toMatchObject({ code: 'explain.no-proxy' })
   expect((await registry.call('GET', '/v1/explain?from=acme/mad&to=nothing')).body).toMatchObject({ code: 'service.not-found' })
   expect((await registry.call('GET', '/v1/explain')).body).toMatchObject({ code: 'api.body-invalid' })
+  answer = { ...report, candidates: 'none' }
+  expect((await registry.call('GET', '/v1/explain?from=acme/mad&to=cache')).body).toMatchObject({ code: 'feed.ask-failed', status: 502 })
   await expect(registry.registry.feed.ask('proxy/mad-1', 'other', {}, 1000)).rejects.toMatchObject({ code: 'feed.ask-failed' })
   await until('the availability is shown', () => registry.registry.feed.status('agent/mad-1')?.unavailable['db1'] === 'starting')
   const status = await registry.call('GET', '/v1/status', undefined, OPERATOR)

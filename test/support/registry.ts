@@ -10,12 +10,12 @@ import type { Logger } from '../../lib/log.ts'
 import { createLogger } from '../../lib/log.ts'
 import { listenPlain, listenTls } from '../../router/listeners.ts'
 import { createListener } from '../../router/registry/api/http.ts'
-import { operatorRoutes } from '../../router/registry/api/operator-routes.ts'
-import { orgRoutes } from '../../router/registry/api/org-routes.ts'
 import type { Route } from '../../router/registry/api/route.ts'
+import { apiRoutes } from '../../router/registry/api/routes.ts'
 import { putBootstrapToken } from '../../router/registry/objects/tokens.ts'
 import type { Registry, RegistryOptions } from '../../router/registry/registry.ts'
 import { openRegistry } from '../../router/registry/registry.ts'
+import { checkAnswer } from './api-answer.ts'
 
 export const OPERATOR = 'operator-token-of-the-tests-0123456789'
 export const QUIET: Logger = createLogger('test', 'silent')
@@ -54,9 +54,10 @@ export async function startRegistry(options: Partial<RegistryOptions> & { direct
     ...options,
   })
   registry.store.write({ who: 'test', what: 'bootstrap' }, (transaction) => putBootstrapToken(transaction, OPERATOR, registry.clock))
-  const routes = [...operatorRoutes(registry), ...orgRoutes(registry)]
   const rate = options.rate ?? 10_000
-  const listener = createListener({ store: registry.store, clock: registry.clock, routes, rate: { perSecond: rate, burst: rate }, log: QUIET, onRequest: () => undefined })
+  const limits = { perSecond: rate, burst: rate }
+  const routes = apiRoutes(registry, limits)
+  const listener = createListener({ store: registry.store, clock: registry.clock, routes, rate: limits, log: QUIET, onRequest: () => undefined })
   const tls = await listenTls(`[::1]:${options.feedPort ?? 0}`, [], registry, listener).catch((error: unknown) => {
     registry.close()
     if (options.directory === undefined) rmSync(directory, { recursive: true, force: true })
@@ -78,7 +79,9 @@ export async function startRegistry(options: Partial<RegistryOptions> & { direct
         headers: { authorization: `Bearer ${token}`, connection: 'close' },
         ...(body !== undefined && { body: JSON.stringify(body) }),
       })
-      return { status: response.status, body: (await response.json()) as Answer['body'] }
+      const answer = { status: response.status, body: (await response.json()) as Answer['body'] }
+      checkAnswer(routes, method, path, response, answer.body)
+      return answer
     },
     made: async (path, body, token) => {
       const answer = await test.call('POST', path, body, token)

@@ -7,13 +7,26 @@ import { OPERATOR, startRegistry } from '../support/registry.ts'
 let registry: TestRegistry
 let acme = ''
 let globex = ''
+/** Tokens that may only read, and one that has ended. */
+let reader = ''
+let globexReader = ''
+let operatorReader = ''
+let ended = ''
+/** The wall clock of the registry, ahead of the true one by so much. */
+let aheadMs = 0
 
 beforeAll(async () => {
-  registry = await startRegistry()
+  registry = await startRegistry({ clock: () => new Date(Date.now() + aheadMs) })
   await registry.made('/v1/orgs', { name: 'acme' })
   await registry.made('/v1/orgs', { name: 'globex' })
   acme = String((await registry.made('/v1/tokens', { name: 'acme-ci', role: 'member', org: 'acme' }))['token'])
   globex = String((await registry.made('/v1/tokens', { name: 'globex-ci', role: 'member', org: 'globex' }))['token'])
+  const token = async (body: object): Promise<string> => String((await registry.made('/v1/tokens', body))['token'])
+  reader = await token({ name: 'acme-look', role: 'member', org: 'acme', scopes: ['read'] })
+  globexReader = await token({ name: 'globex-look', role: 'member', org: 'globex', scopes: ['read'] })
+  operatorReader = await token({ name: 'look', role: 'operator', scopes: ['read'] })
+  ended = await token({ name: 'ended', role: 'operator', expiresAt: new Date(Date.now() + 60_000).toISOString() })
+  aheadMs = 61_000
   await registry.join('agent', 'mad-1')
   await registry.join('agent', 'ams-1', 'ams')
   await registry.made('/v1/nodes', { id: 'foreign-1', region: 'mad', hop: 'v1', endpoint: '[fd00::9]:6379' })
@@ -37,6 +50,11 @@ test('authorization: every route, every role', async () => {
       expect([name, await status(OPERATOR)]).toEqual([name, [404, 'api.not-found']])
       continue
     }
+    if (route.access === 'public') {
+      for (const token of ['nobody', OPERATOR, acme, reader, ended]) expect([name, await status(token)]).toEqual([name, [200, undefined]])
+      continue
+    }
+    expect([name, await status(ended)]).toEqual([name, [401, 'token.expired']])
     for (const token of ['nobody', 'nct_bootstrap_wrong', `${OPERATOR}x`]) expect([name, await status(token)]).toEqual([name, [401, 'api.unauthorized']])
     const [operator, operatorCode] = await status(OPERATOR)
     expect([name, [401, 403].includes(operator) || operatorCode === 'org.not-found' || operatorCode === 'api.not-found']).toEqual([name, false])
@@ -45,7 +63,13 @@ test('authorization: every route, every role', async () => {
     } else if (route.access === 'org') {
       expect([name, await status(acme)]).toEqual([name, [operator, operatorCode]])
       expect([name, await status(globex)]).toEqual([name, [404, 'org.not-found']])
+      expect([name, await status(globexReader)]).toEqual([name, [404, 'org.not-found']])
     }
+    // A token that may only read: as its role when it reads, refused when it would change something that it can see.
+    const refused = [403, 'token.scope-missing']
+    expect([name, await status(operatorReader)]).toEqual([name, route.method === 'GET' ? [operator, operatorCode] : refused])
+    if (route.access === 'operator') expect([name, await status(reader)]).toEqual([name, [404, 'api.not-found']])
+    else expect([name, await status(reader)]).toEqual([name, route.method === 'GET' ? await status(acme) : refused])
   }
 })
 
@@ -125,6 +149,40 @@ test('quotas are coded errors, and a refused request leaves nothing behind', asy
   expect((await registry.call('POST', '/v1/orgs/full/services', { name: 'tcp', port: 1, nodes: ['foreign-1'] })).body).toMatchObject({ code: 'quota.addresses' })
   expect(registry.registry.store.revision).toBe(before)
   expect(registry.registry.store.find('services', '', 'tcp')).toBeNull()
+})
+
+test('a token that may only read sees no credentials', async () => {
+  const made = await registry.made('/v1/orgs/acme/redis', { name: 'seen', region: 'mad' }, acme)
+  const shown = (await registry.call('GET', '/v1/orgs/acme/redis/seen', undefined, reader)).body
+  expect(shown).toMatchObject({ name: 'seen', address: made['address'], env: { REDIS_HOST: 'seen.flycast' } })
+  expect(JSON.stringify(shown)).not.toContain(String(made['password']))
+  expect(JSON.stringify((await registry.call('GET', '/v1/orgs/acme/redis', undefined, reader)).body)).not.toContain(String(made['password']))
+  await registry.call('DELETE', '/v1/orgs/acme/redis/seen', undefined, acme)
+})
+
+test('a token ends when it was told to', async () => {
+  const inAMinute = new Date(Date.now() + aheadMs + 60_000)
+  const made = await registry.made('/v1/tokens', { name: 'short', role: 'operator', expiresAt: inAMinute.toISOString(), scopes: ['write'] })
+  expect(made).toMatchObject({ scopes: ['read', 'write'], expiresAt: inAMinute.toISOString() })
+  const token = String(made['token'])
+  expect((await registry.call('GET', '/v1/orgs', undefined, token)).status).toBe(200)
+  aheadMs += 60_001
+  expect((await registry.call('GET', '/v1/orgs', undefined, token)).body).toMatchObject({ code: 'token.expired', status: 401 })
+  const past = await registry.call('POST', '/v1/tokens', { name: 'late', role: 'operator', expiresAt: '2020-01-01T00:00:00Z' })
+  expect(past).toMatchObject({ status: 400, body: { code: 'api.body-invalid' } })
+  expect((await registry.call('POST', '/v1/tokens', { name: 'x', role: 'operator', scopes: [] })).status).toBe(400)
+  expect((await registry.call('POST', '/v1/tokens', { name: 'x', role: 'operator', scopes: ['all'] })).status).toBe(400)
+})
+
+test('what is no route, or not with that method, is said as a problem too', async () => {
+  expect((await registry.call('GET', '/')).body).toMatchObject({ status: 404, code: 'api.not-found' })
+  expect((await registry.call('PUT', '/v1/orgs')).body).toMatchObject({ status: 405, code: 'api.method-not-allowed', detail: '/v1/orgs takes GET, POST.' })
+  expect((await registry.call('PATCH', '/v1/orgs/acme/redis/x')).body).toMatchObject({ status: 405 })
+  expect((await registry.call('GET', '/v1/status?verbose=1')).body).toMatchObject({ status: 400, code: 'api.body-invalid' })
+  for (const path of ['/v1/orgs/%ZZ', '/v1/orgs/%00', `/v1/orgs/${'x'.repeat(4000)}`, '/v1/orgs/..%2f..', '//v1/orgs']) {
+    const { status } = await registry.call('GET', path)
+    expect([path, status]).toEqual([path, 404])
+  }
 })
 
 test('tokens: only the hash is kept, a removed one counts no more', async () => {

@@ -1,19 +1,23 @@
 /** How the registry's objects look in JSON answers. */
+import type { z } from 'zod'
 import { asNetworkId, networkPrefix } from '../../../lib/address.ts'
+import { NearcastError } from '../../../lib/errors.ts'
 import type { Registry } from '../registry.ts'
 import { addressesOf } from '../objects/services.ts'
+import { scopesOf } from '../objects/tokens.ts'
 import type { AddressRecord, NetworkRecord, NodeRecord, OrgRecord, ServiceRecord, TokenRecord } from '../store/records.ts'
+import type { addressAnswer, networkAnswer, nodeAnswer, orgAnswer, redisAnswer, serviceAnswer, tokenAnswer } from './answers.ts'
 
-export function networkDocument(registry: Registry, network: NetworkRecord): object {
+export function networkDocument(registry: Registry, network: NetworkRecord): z.infer<typeof networkAnswer> {
   return { id: network.id, name: network.name, prefix: networkPrefix(asNetworkId(network.id), registry.prefix), createdAt: network.createdAt }
 }
 
-export function orgDocument(registry: Registry, org: OrgRecord): object {
+export function orgDocument(registry: Registry, org: OrgRecord): z.infer<typeof orgAnswer> {
   const networks = registry.store.list('networks', org.id).map((network) => networkDocument(registry, network))
   return { id: org.id, name: org.name, createdAt: org.createdAt, networks }
 }
 
-export function addressDocument(registry: Registry, address: AddressRecord): object {
+export function addressDocument(registry: Registry, address: AddressRecord): z.infer<typeof addressAnswer> {
   const service = registry.store.get('services', address.service)
   return {
     address: address.address,
@@ -26,7 +30,7 @@ export function addressDocument(registry: Registry, address: AddressRecord): obj
   }
 }
 
-export function serviceDocument(registry: Registry, service: ServiceRecord): object {
+export function serviceDocument(registry: Registry, service: ServiceRecord): z.infer<typeof serviceAnswer> {
   const addresses = addressesOf(registry.store, service.id)
   const first = addresses[0]
   return {
@@ -46,43 +50,42 @@ export function serviceDocument(registry: Registry, service: ServiceRecord): obj
   }
 }
 
-/** With the password: it is the owner's, and the owner may ask for it again. */
-export function redisDocument(registry: Registry, service: ServiceRecord): object {
+/** With the password, for `showsSecrets`: it is the owner's, and the owner may ask for it again. */
+export function redisDocument(registry: Registry, service: ServiceRecord, showsSecrets: boolean): z.infer<typeof redisAnswer> {
   const { redis } = service
-  if (redis === undefined) return serviceDocument(registry, service)
+  if (redis === undefined) throw new NearcastError('internal', `${service.id} is no database.`)
+  const base = serviceDocument(registry, service)
+  const { hostname, address, port } = base
   const { password } = registry.vault.open(service.id, redis.sealed)
-  const { name, port } = service
-  const hostname = `${name}.flycast`
   const url = `redis://default:${password}@${hostname}:${port}`
-  const address = addressesOf(registry.store, service.id)[0]?.address ?? ''
   return {
-    ...serviceDocument(registry, service),
+    ...base,
+    kind: 'redis',
     region: redis.region,
     replicas: redis.replicas,
     appendFsync: redis.appendFsync,
     maxMemoryBytes: redis.maxMemoryBytes,
     username: 'default',
-    password,
-    url,
+    ...(showsSecrets && { password, url }),
     env: {
-      REDIS_URL: url,
+      ...(showsSecrets && { REDIS_URL: url }),
       REDIS_HOST: hostname,
       REDIS_PORT: String(port),
       REDIS_USERNAME: 'default',
-      REDIS_PASSWORD: password,
+      ...(showsSecrets && { REDIS_PASSWORD: password }),
       REDIS_ADDRESS: address,
     },
   }
 }
 
-export function nodeDocument(registry: Registry, node: NodeRecord): object {
+export function nodeDocument(registry: Registry, node: NodeRecord): z.infer<typeof nodeAnswer> {
   const { id, region, host, hop, endpoint, socket, createdAt } = node
   const agent = hop === 'signed-v2' ? { connected: registry.feed.isConnected(`agent/${id}`), revoked: node.revoked } : {}
   const services = registry.store.linkedTo('services', 'nodes', id).length
   return { id, region, host, hop, endpoint, ...(socket !== undefined && { socket }), ...agent, services, createdAt }
 }
 
-export function tokenDocument(token: TokenRecord): object {
-  const { id, name, role, org, createdAt } = token
-  return { id, name, role, ...(org !== '' && { org }), createdAt }
+export function tokenDocument(token: TokenRecord): z.infer<typeof tokenAnswer> {
+  const { id, name, role, org, expiresAt, createdAt } = token
+  return { id, name, role, ...(org !== '' && { org }), scopes: scopesOf(token), ...(expiresAt !== undefined && { expiresAt }), createdAt }
 }

@@ -52,7 +52,7 @@ export function createListener(options: HttpOptions): RequestListener {
   for (const route of options.routes) {
     app.on(route.method, route.path, async (context) => {
       const answer = await serve(context, route, options, limit)
-      return context.json(answer as object, route.status ?? 200, { 'cache-control': 'no-store' })
+      return context.json(answer as object, route.status, { 'cache-control': 'no-store' })
     })
   }
   app.notFound((context) => {
@@ -84,7 +84,7 @@ async function serve(context: Context<Environment>, route: Route, { store, clock
   if (token !== null) checkScope(token, scopeOf(route))
   const call = {
     params: context.req.param(),
-    query: (route.query === undefined ? context.req.query() : parsed(route.query, context.req.query(), 'query')) as Call['query'],
+    query: parsed(route.query, context.req.query(), 'query') as Call['query'],
     body: route.body === undefined ? undefined : await readBody(context, route.body),
     memberOf: token?.role === 'member' ? token.org : undefined,
     showsSecrets: token !== null && scopesOf(token).includes('write'),

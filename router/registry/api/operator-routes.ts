@@ -7,85 +7,244 @@ import { createOrg } from '../objects/orgs.ts'
 import { createToken, removeToken } from '../objects/tokens.ts'
 import type { Registry } from '../registry.ts'
 import { newJoinToken } from '../trust/secret-token.ts'
+import {
+  auditAnswer,
+  explainAnswer,
+  joinAnswer,
+  joinTokenAnswer,
+  listOf,
+  nodeAnswer,
+  orgAnswer,
+  programAnswer,
+  removedAnswer,
+  rotationAnswer,
+  statusAnswer,
+  tokenAnswer,
+  tokenMadeAnswer,
+} from './answers.ts'
 import { nodeDocument, orgDocument, tokenDocument } from './documents.ts'
 import type { Route } from './route.ts'
-import { get, post, remove } from './route.ts'
-import { emptyBody, joinBody, joinTokenBody, nodeBody, orgBody, tokenBody } from './schemas.ts'
+import { route } from './route.ts'
+import { auditQuery, emptyBody, explainQuery, joinBody, joinTokenBody, nodeBody, orgBody, tokenBody } from './schemas.ts'
 import { proxiesDocument, statusDocument } from './status.ts'
 
 export function operatorRoutes(registry: Registry): Route[] {
-  const { store, clock, rotation } = registry
+  return [...orgsRoutes(registry), ...fleetRoutes(registry), ...tokenRoutes(registry), ...joinRoutes(registry), ...insightRoutes(registry)]
+}
+
+function orgsRoutes(registry: Registry): Route[] {
+  const { store, clock } = registry
   return [
-    get('/v1/orgs', 'token', (call) =>
-      store
-        .list('orgs')
-        .filter((org) => call.memberOf === undefined || call.memberOf === org.id)
-        .map((org) => orgDocument(registry, org)),
-    ),
-    post('/v1/orgs', 'operator', orgBody, (call) => {
-      const { result } = store.write(call.act('org.create'), (transaction) => createOrg(transaction, call.body.name, clock))
-      return orgDocument(registry, result.org)
+    route({
+      method: 'GET',
+      path: '/v1/orgs',
+      access: 'token',
+      summary: 'List organizations: an operator sees all, a member its own',
+      answer: listOf(orgAnswer),
+      handle: (call) =>
+        store
+          .list('orgs')
+          .filter((org) => call.memberOf === undefined || call.memberOf === org.id)
+          .map((org) => orgDocument(registry, org)),
     }),
-
-    get('/v1/nodes', 'operator', () => store.list('nodes').map((node) => nodeDocument(registry, node))),
-    get('/v1/nodes/:id', 'operator', (call) => nodeDocument(registry, findNode(store, call.params['id'] ?? ''))),
-    post('/v1/nodes', 'operator', nodeBody, (call) => {
-      const node = { ...call.body, host: call.body.host ?? `foreign/${call.body.id}` }
-      const { result } = store.write(call.act('node.create'), (transaction) => addForeignNode(transaction, node, clock))
-      return nodeDocument(registry, result)
+    route({
+      method: 'POST',
+      path: '/v1/orgs',
+      access: 'operator',
+      summary: 'Add an organization, with a network of its own',
+      body: orgBody,
+      answer: orgAnswer,
+      handle: (call) => {
+        const { result } = store.write(call.act('org.create'), (transaction) => createOrg(transaction, call.body.name, clock))
+        return orgDocument(registry, result.org)
+      },
     }),
-    remove('/v1/nodes/:id', 'operator', (call) => {
-      const id = call.params['id'] ?? ''
-      store.write(call.act('node.delete'), (transaction) => removeNode(transaction, id))
-      rotation.advance()
-      return { id, deleted: true }
-    }),
-
-    get('/v1/proxies', 'operator', () => proxiesDocument(registry)),
-    remove('/v1/proxies/:id', 'operator', (call) => {
-      const id = call.params['id'] ?? ''
-      store.write(call.act('proxy.delete'), (transaction) => removeProxy(transaction, id))
-      rotation.advance()
-      return { id, deleted: true }
-    }),
-
-    get('/v1/tokens', 'operator', () => store.list('tokens').map(tokenDocument)),
-    post('/v1/tokens', 'operator', tokenBody, (call) => {
-      const { result } = store.write(call.act('token.create'), (transaction) => createToken(transaction, call.body, clock))
-      return { ...tokenDocument(result.record), token: result.token }
-    }),
-    remove('/v1/tokens/:id', 'operator', (call) => {
-      const id = call.params['id'] ?? ''
-      store.write(call.act('token.delete'), (transaction) => removeToken(transaction, id))
-      return { id, deleted: true }
-    }),
-
-    post('/v1/join-tokens', 'operator', joinTokenBody, (call) => {
-      const token = newJoinToken(registry.authority.fingerprint)
-      const { result } = store.write(call.act('join-token.create'), (transaction) => addJoinToken(transaction, token, call.body, clock))
-      return { token, expiresAt: result.expiresAt }
-    }),
-    post('/v1/join', 'join', joinBody, async (call) => {
-      const { program } = checkJoinToken(store, call.body.token, clock)
-      const { certificate, serial } = await registry.authority.issue(program, call.body.publicKey)
-      const { revision } = store.write({ who: program, what: 'join' }, (transaction) =>
-        enroll(transaction, call.body.token, serial, call.body, clock),
-      )
-      await registry.publisher.introduced(revision)
-      return { identity: program, certificate, ca: registry.authority.pem }
-    }),
-
-    post('/v1/hop-keys/rotate', 'operator', emptyBody, (call) => rotation.rotate(call.act('hop-keys.rotate'))),
-    get('/v1/audit', 'operator', (call) => store.audit(wholeNumber(call.query, 'after', 0, Number.MAX_SAFE_INTEGER), wholeNumber(call.query, 'limit', 100, 1000))),
-    get('/v1/status', 'operator', () => statusDocument(registry)),
-    get('/v1/explain', 'operator', (call) => explain(registry, call.query)),
   ]
 }
 
-function wholeNumber(query: Readonly<Record<string, string>>, key: string, fallback: number, most: number): number {
-  const text = query[key]
-  if (text === undefined) return fallback
-  const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
-  if (value <= most) return value
-  throw new NearcastError('api.body-invalid', `${key}: a whole number from 0 to ${most}.`, { side: 'client' })
+function fleetRoutes(registry: Registry): Route[] {
+  const { store, clock, rotation } = registry
+  return [
+    route({
+      method: 'GET',
+      path: '/v1/nodes',
+      access: 'operator',
+      summary: 'List data nodes',
+      answer: listOf(nodeAnswer),
+      handle: () => store.list('nodes').map((node) => nodeDocument(registry, node)),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/nodes/:id',
+      access: 'operator',
+      summary: 'Show a data node',
+      answer: nodeAnswer,
+      handle: (call) => nodeDocument(registry, findNode(store, call.params['id'] ?? '')),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/nodes',
+      access: 'operator',
+      summary: 'Add a foreign node, which reads PROXY headers itself',
+      body: nodeBody,
+      answer: nodeAnswer,
+      handle: (call) => {
+        const node = { ...call.body, host: call.body.host ?? `foreign/${call.body.id}` }
+        const { result } = store.write(call.act('node.create'), (transaction) => addForeignNode(transaction, node, clock))
+        return nodeDocument(registry, result)
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: '/v1/nodes/:id',
+      access: 'operator',
+      summary: 'Revoke an agent, or remove a foreign node',
+      answer: removedAnswer,
+      handle: (call) => {
+        const id = call.params['id'] ?? ''
+        store.write(call.act('node.delete'), (transaction) => removeNode(transaction, id))
+        rotation.advance()
+        return { id, deleted: true as const }
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/proxies',
+      access: 'operator',
+      summary: 'List proxies',
+      answer: listOf(programAnswer),
+      handle: () => proxiesDocument(registry),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/v1/proxies/:id',
+      access: 'operator',
+      summary: 'Revoke a proxy',
+      answer: removedAnswer,
+      handle: (call) => {
+        const id = call.params['id'] ?? ''
+        store.write(call.act('proxy.delete'), (transaction) => removeProxy(transaction, id))
+        rotation.advance()
+        return { id, deleted: true as const }
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/hop-keys/rotate',
+      access: 'operator',
+      summary: 'Begin a rotation of the hop keys; GET /v1/status says when it is done',
+      body: emptyBody,
+      answer: rotationAnswer,
+      handle: (call) => rotation.rotate(call.act('hop-keys.rotate')),
+    }),
+  ]
+}
+
+function tokenRoutes(registry: Registry): Route[] {
+  const { store, clock } = registry
+  return [
+    route({
+      method: 'GET',
+      path: '/v1/tokens',
+      access: 'operator',
+      summary: 'List API tokens',
+      answer: listOf(tokenAnswer),
+      handle: () => store.list('tokens').map(tokenDocument),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/tokens',
+      access: 'operator',
+      summary: 'Make an API token',
+      body: tokenBody,
+      answer: tokenMadeAnswer,
+      handle: (call) => {
+        const { result } = store.write(call.act('token.create'), (transaction) => createToken(transaction, call.body, clock))
+        return { ...tokenDocument(result.record), token: result.token }
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: '/v1/tokens/:id',
+      access: 'operator',
+      summary: 'Revoke an API token',
+      answer: removedAnswer,
+      handle: (call) => {
+        const id = call.params['id'] ?? ''
+        store.write(call.act('token.delete'), (transaction) => removeToken(transaction, id))
+        return { id, deleted: true as const }
+      },
+    }),
+  ]
+}
+
+function joinRoutes(registry: Registry): Route[] {
+  const { store, clock } = registry
+  return [
+    route({
+      method: 'POST',
+      path: '/v1/join-tokens',
+      access: 'operator',
+      summary: 'Make a single-use token for a program to join with',
+      body: joinTokenBody,
+      answer: joinTokenAnswer,
+      handle: (call) => {
+        const token = newJoinToken(registry.authority.fingerprint)
+        const { result } = store.write(call.act('join-token.create'), (transaction) => addJoinToken(transaction, token, call.body, clock))
+        return { token, expiresAt: result.expiresAt }
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/join',
+      access: 'join',
+      summary: 'Join as a program: a certificate for its key',
+      body: joinBody,
+      answer: joinAnswer,
+      handle: async (call) => {
+        const { program } = checkJoinToken(store, call.body.token, clock)
+        const { certificate, serial } = await registry.authority.issue(program, call.body.publicKey)
+        const { revision } = store.write({ who: program, what: 'join' }, (transaction) =>
+          enroll(transaction, call.body.token, serial, call.body, clock),
+        )
+        await registry.publisher.introduced(revision)
+        return { identity: program, certificate, ca: registry.authority.pem }
+      },
+    }),
+  ]
+}
+
+function insightRoutes(registry: Registry): Route[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/v1/audit',
+      access: 'operator',
+      summary: 'Who changed what, oldest first',
+      query: auditQuery,
+      answer: listOf(auditAnswer),
+      handle: (call) => registry.store.audit(call.query.after, call.query.limit),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/status',
+      access: 'operator',
+      summary: 'Programs that joined, and how far each has come',
+      answer: statusAnswer,
+      handle: () => statusDocument(registry),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/explain',
+      access: 'operator',
+      summary: 'Which node a connection would take, and why',
+      query: explainQuery,
+      answer: explainAnswer,
+      handle: async (call) => {
+        const report = explainAnswer.safeParse(await explain(registry, call.query))
+        if (report.success) return report.data
+        throw new NearcastError('feed.ask-failed', 'The proxy explained it in a form that this router does not know; upgrade the older of the two.', { side: 'upstream' })
+      },
+    }),
+  ]
 }

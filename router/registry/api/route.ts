@@ -34,14 +34,13 @@ export interface Route {
   readonly path: string
   readonly access: Access
   /** What it does, in a line. */
-  readonly summary?: string
-  /** Without one, parameters are passed as they are (routes made by `get`, `post` …). */
-  readonly query?: z.ZodType
+  readonly summary: string
+  readonly query: z.ZodType
   readonly body?: z.ZodType
-  /** Of the answer; 200 unless told. */
-  readonly status?: 200 | 201
+  /** Of the answer. */
+  readonly status: 200 | 201
   /** Of what `handle` returns. */
-  readonly answer?: z.ZodType
+  readonly answer: z.ZodType
   readonly handle: (call: Call, org: OrgRecord | null) => unknown
 }
 
@@ -70,31 +69,4 @@ export function route<A extends Access, Answer extends z.ZodType, Body = undefin
 /** What a token must be allowed to. */
 export function scopeOf({ method }: Pick<Route, 'method'>): Scope {
   return method === 'GET' ? 'read' : 'write'
-}
-type Handler<Body> = (call: Call<Body>) => unknown
-type OrgHandler<Body> = (call: Call<Body>, org: OrgRecord) => unknown
-
-/** The constructors keep a handler and its body schema of one type. */
-export function get(path: string, access: Exclude<Access, 'org'>, handle: Handler<unknown>): Route {
-  return { method: 'GET', path, access, handle }
-}
-
-export function post<Body>(path: string, access: Exclude<Access, 'org'>, body: z.ZodType<Body>, handle: Handler<Body>): Route {
-  return { method: 'POST', path, access, body, status: 201, handle: (call) => handle(call as Call<Body>) }
-}
-
-export function remove(path: string, access: Exclude<Access, 'org'>, handle: Handler<unknown>): Route {
-  return { method: 'DELETE', path, access, handle }
-}
-
-export function orgGet(path: string, handle: OrgHandler<unknown>): Route {
-  return { method: 'GET', path: `/v1/orgs/:org${path}`, access: 'org', handle: (call, org) => handle(call, org as OrgRecord) }
-}
-
-export function orgPost<Body>(path: string, body: z.ZodType<Body>, handle: OrgHandler<Body>): Route {
-  return { method: 'POST', path: `/v1/orgs/:org${path}`, access: 'org', body, status: 201, handle: (call, org) => handle(call as Call<Body>, org as OrgRecord) }
-}
-
-export function orgRemove(path: string, handle: OrgHandler<unknown>): Route {
-  return { method: 'DELETE', path: `/v1/orgs/:org${path}`, access: 'org', handle: (call, org) => handle(call, org as OrgRecord) }
 }

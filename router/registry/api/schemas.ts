@@ -1,6 +1,7 @@
 /** What requests may say. Unknown members are refused: a misspelt limit must not be silently without effect. */
 import { z } from 'zod'
 import { ID_PATTERN } from '../../../lib/identity.ts'
+import { SCOPES } from '../store/records.ts'
 
 /** A DNS label: names of services are host names. */
 export const name = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/, 'use up to 40 of a-z, 0-9 and "-", not at the ends')
@@ -24,7 +25,13 @@ export const redisBody = z.strictObject({
 export const serviceBody = z.strictObject({ name, kind: z.literal('tcp').default('tcp'), port, nodes: z.array(id).min(1).max(64), network: reference.optional() })
 export const addressBody = z.strictObject({ service: reference, network: reference.optional() })
 export const nodeBody = z.strictObject({ id, region, host: host.optional(), hop: z.enum(['v1', 'v2']), endpoint })
-export const tokenBody = z.strictObject({ name, role: z.enum(['operator', 'member']), org: reference.optional() })
+export const tokenBody = z.strictObject({
+  name,
+  role: z.enum(['operator', 'member']),
+  org: reference.optional(),
+  scopes: z.array(z.enum(SCOPES)).min(1).max(SCOPES.length).optional().meta({ description: 'Default: all. `write` includes `read`.' }),
+  expiresAt: z.iso.datetime({ offset: true }).optional().meta({ description: 'Default: it counts until it is removed.' }),
+})
 export const joinTokenBody = z.strictObject({ kind: z.enum(['proxy', 'agent']), id, region, host })
 export const joinBody = z.strictObject({
   token: z.string().min(1).max(200),
@@ -33,3 +40,15 @@ export const joinBody = z.strictObject({
   socket: z.string().startsWith('/').max(200).optional(),
 })
 export const emptyBody = z.strictObject({})
+
+const wholeNumber = (fallback: number, most: number) => z.coerce.number<string>().int().min(0).max(most).default(fallback)
+export const auditQuery = z.strictObject({
+  after: wholeNumber(0, Number.MAX_SAFE_INTEGER).meta({ description: 'Only entries with a higher id.' }),
+  limit: wholeNumber(100, 1000).meta({ description: 'At most so many.' }),
+})
+export const explainQuery = z.strictObject({
+  from: z.string().max(128).meta({ description: 'An address, or org/region.' }),
+  to: z.string().max(128).meta({ description: 'An address, name.flycast, or the name of a service.' }),
+  proxy: z.string().max(64).optional().meta({ description: 'Ask this proxy.' }),
+  region: z.string().max(64).optional().meta({ description: 'Ask a proxy of this region.' }),
+})

@@ -1,8 +1,10 @@
 /** Which programs there are, and how far each has come: /v1/status and /v1/proxies. */
+import type { z } from 'zod'
 import type { Registry } from '../registry.ts'
 import type { DialerRecord } from '../store/records.ts'
+import type { programAnswer, statusAnswer } from './answers.ts'
 
-export function statusDocument(registry: Registry): object {
+export function statusDocument(registry: Registry): z.infer<typeof statusAnswer> {
   const { store, rotation } = registry
   return {
     router: registry.id,
@@ -12,14 +14,14 @@ export function statusDocument(registry: Registry): object {
   }
 }
 
-export function proxiesDocument(registry: Registry): object[] {
+export function proxiesDocument(registry: Registry): z.infer<typeof programAnswer>[] {
   return registry.store
     .list('dialers')
     .filter((member) => member.kind === 'proxy')
     .map((member) => programDocument(registry, member))
 }
 
-function programDocument(registry: Registry, member: DialerRecord): object {
+function programDocument(registry: Registry, member: DialerRecord): z.infer<typeof programAnswer> {
   const { kind, region, host, createdAt } = member
   const base = { kind, id: member.id.slice(kind.length + 1), identity: member.id, region, host, joinedAt: createdAt }
   const reader = registry.feed.status(member.id)

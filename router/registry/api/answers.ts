@@ -1,0 +1,219 @@
+/**
+ * What the API answers. The compiler holds the documents to these schemas, the tests every answer, and openapi.ts writes
+ * them down. An `id` makes a schema a component of the description. Strict here, so that nothing leaves by accident;
+ * clients must skip members that they don't know.
+ */
+import { z } from 'zod'
+import { CODES } from '../../../lib/errors.ts'
+import { SCOPES } from '../store/records.ts'
+
+const at = z.iso.datetime().meta({ description: 'RFC 3339, UTC.' })
+const milliseconds = z.number().min(0)
+const revision = z.int().min(0).meta({ description: 'Number of the change that made it so.' })
+const identity = z.string().meta({ description: '`proxy/<id>` or `agent/<id>`.', examples: ['proxy/mad-1'] })
+
+export const listOf = <Item extends z.ZodType>(item: Item) => z.array(item).readonly()
+const strings = listOf(z.string())
+
+export const problemAnswer = z
+  .strictObject({
+    type: z.string().meta({ description: '`urn:nearcast:error:<code>`' }),
+    title: z.string(),
+    status: z.int().min(400).max(599),
+    code: z.enum(Object.keys(CODES) as (keyof typeof CODES)[]).meta({ description: 'Stable; docs/errors.md says what each means and what to do.' }),
+    detail: z.string().meta({ description: 'For people. May change.' }),
+  })
+  .meta({ id: 'Problem', description: 'RFC 9457 problem details.' })
+
+export const networkAnswer = z
+  .strictObject({ id: z.int(), name: z.string(), prefix: z.string().meta({ examples: ['fdaa:0:1::/48'] }), createdAt: at })
+  .meta({ id: 'Network', description: 'A private network of one organization: a /48 of the address plan.' })
+
+export const orgAnswer = z
+  .strictObject({ id: z.string(), name: z.string(), createdAt: at, networks: listOf(networkAnswer) })
+  .meta({ id: 'Org', description: 'An organization: a tenant with networks of its own.' })
+
+const reached = z.strictObject({ id: identity, ms: milliseconds })
+
+export const revocationAnswer = z
+  .strictObject({
+    revision,
+    ms: milliseconds,
+    proxies: listOf(reached),
+    missing: strings.meta({ description: 'Connected proxies that have not acknowledged in time; they will when they can.' }),
+  })
+  .meta({ id: 'Revocation', description: 'How long until every connected proxy had put a removal in force, by the clock of the router.' })
+
+export const provisioningAnswer = z
+  .strictObject({
+    ...revocationAnswer.shape,
+    agents: listOf(z.union([reached, z.strictObject({ id: identity, error: z.string() })])),
+  })
+  .meta({ id: 'Provisioning', description: 'How long until every agent and proxy concerned had put a change in force, by the clock of the router.' })
+
+const state = z.enum(['provisioning', 'active'])
+const port = z.int().min(1).max(65535)
+
+export const addressAnswer = z
+  .strictObject({
+    address: z.string().meta({ description: 'RFC 5952.' }),
+    network: z.int(),
+    service: z.string(),
+    port: port.nullable(),
+    generation: z.int().min(1),
+    state,
+    createdAt: at,
+  })
+  .meta({ id: 'Address', description: 'A Flycast address: leads connections on one network to a service.' })
+
+export const placementAnswer = z.strictObject({ node: z.string(), role: z.enum(['primary', 'replica', 'peer']) }).meta({ id: 'Placement' })
+
+export const serviceAnswer = z
+  .strictObject({
+    id: z.string(),
+    org: z.string(),
+    name: z.string(),
+    kind: z.enum(['redis', 'tcp']),
+    port,
+    hostname: z.string(),
+    network: z.int().optional(),
+    address: z.string().meta({ description: 'The first of `addresses`; empty when there is none.' }),
+    addresses: strings,
+    placements: listOf(placementAnswer),
+    nodes: strings,
+    state,
+    createdAt: at,
+  })
+  .meta({ id: 'Service', description: 'What addresses lead to: nodes that serve one port.' })
+
+const secret = 'Left out for a token without the scope `write`.'
+export const redisAnswer = z
+  .strictObject({
+    ...serviceAnswer.shape,
+    kind: z.literal('redis'),
+    region: z.string(),
+    replicas: strings,
+    appendFsync: z.enum(['always', 'everysec']),
+    maxMemoryBytes: z.int(),
+    username: z.string(),
+    password: z.string().optional().meta({ description: secret }),
+    url: z.string().optional().meta({ description: secret }),
+    env: z
+      .strictObject({
+        REDIS_URL: z.string().optional(),
+        REDIS_HOST: z.string(),
+        REDIS_PORT: z.string(),
+        REDIS_USERNAME: z.string(),
+        REDIS_PASSWORD: z.string().optional(),
+        REDIS_ADDRESS: z.string(),
+      })
+      .meta({ description: 'What an app needs, as environment variables.' }),
+  })
+  .meta({ id: 'Redis', description: 'A database with its own address.' })
+
+/** Of a POST: what was made, and how long it took until it was in force. */
+export const provisioned = <Shape extends z.ZodRawShape>(made: z.ZodObject<Shape>) => z.strictObject({ ...made.shape, provisioning: provisioningAnswer })
+
+export const takenDownAnswer = z.strictObject({ id: z.string(), name: z.string(), deleted: z.literal(true), revocation: revocationAnswer })
+export const addressRemovedAnswer = z.strictObject({ address: z.string(), deleted: z.literal(true), revocation: revocationAnswer })
+export const removedAnswer = z.strictObject({ id: z.string(), deleted: z.literal(true) }).meta({ id: 'Removed' })
+
+export const nodeAnswer = z
+  .strictObject({
+    id: z.string(),
+    region: z.string(),
+    host: z.string(),
+    hop: z.enum(['signed-v2', 'v2', 'v1']),
+    endpoint: z.string(),
+    socket: z.string().optional(),
+    connected: z.boolean().optional().meta({ description: 'Of an agent: whether it follows the feed now.' }),
+    revoked: z.boolean().optional(),
+    services: z.int().min(0).meta({ description: 'How many are placed on it.' }),
+    createdAt: at,
+  })
+  .meta({ id: 'Node', description: 'A data node: an agent that joined, or a foreign server that reads PROXY headers itself.' })
+
+export const programAnswer = z
+  .strictObject({
+    kind: z.enum(['proxy', 'agent']),
+    id: z.string(),
+    identity,
+    region: z.string(),
+    host: z.string(),
+    joinedAt: at,
+    connected: z.boolean(),
+    program: z.string().optional().meta({ description: 'Name and version.' }),
+    connectedAt: at.optional(),
+    revision,
+    lag: z.int().min(0).nullable().meta({ description: 'Revisions sent and not acknowledged; null while it is away.' }),
+    unavailable: z.record(z.string(), z.string()).optional().meta({ description: 'Services that its agent cannot serve, with the reason.' }),
+  })
+  .meta({ id: 'Program', description: 'A proxy or agent that joined.' })
+
+export const statusAnswer = z
+  .strictObject({ router: z.string(), revision, keyRotation: z.enum(['running', 'none']), programs: listOf(programAnswer) })
+  .meta({ id: 'Status' })
+
+export const tokenAnswer = z
+  .strictObject({
+    id: z.string(),
+    name: z.string(),
+    role: z.enum(['operator', 'member']),
+    org: z.string().optional(),
+    scopes: listOf(z.enum(SCOPES)),
+    expiresAt: at.optional(),
+    createdAt: at,
+  })
+  .meta({ id: 'Token', description: 'An API token, without the token itself.' })
+
+export const tokenMadeAnswer = z.strictObject({ ...tokenAnswer.shape, token: z.string().meta({ description: 'Shown this once.' }) })
+export const joinTokenAnswer = z.strictObject({ token: z.string(), expiresAt: at })
+export const joinAnswer = z.strictObject({ identity, certificate: z.string(), ca: z.string() }).meta({ description: 'Certificates in PEM.' })
+export const rotationAnswer = z.strictObject({ epoch: z.int(), revision })
+
+export const auditAnswer = z
+  .strictObject({
+    id: z.int(),
+    revision,
+    at,
+    who: z.string(),
+    what: z.string(),
+    org: z.string(),
+    kind: z.string(),
+    key: z.string(),
+    before: z.unknown().meta({ description: 'Without secrets; null when it was made.' }),
+    after: z.unknown().meta({ description: 'Without secrets; null when it was removed.' }),
+  })
+  .meta({ id: 'AuditEntry' })
+
+/** Made by a proxy, which may be of another version: members that this one doesn't know pass. */
+export const explainAnswer = z
+  .looseObject({
+    proxy: z.string(),
+    revision,
+    verdict: z.looseObject({ allowed: z.boolean(), reason: z.string().optional(), sourceNetwork: z.int().optional(), network: z.int().optional() }),
+    service: z.string().optional(),
+    name: z.string().optional(),
+    port: port.optional(),
+    candidates: listOf(
+      z.looseObject({
+        node: z.string(),
+        region: z.string(),
+        role: z.enum(['primary', 'replica', 'peer']),
+        latencyMs: milliseconds.nullable(),
+        connectMs: milliseconds.nullable(),
+        healthy: z.boolean(),
+        available: z.boolean(),
+        reason: z.string().optional(),
+        connections: z.int().min(0),
+        load: z.number(),
+        score: z.number().nullable(),
+        rank: z.int().min(1).meta({ description: '1 is tried first.' }),
+      }),
+    ),
+    chosen: z.string().optional(),
+    why: z.string(),
+  })
+  .meta({ id: 'Explanation', description: 'Why a connection goes where it goes, by the tables that the data path reads.' })
+
+export const openApiAnswer = z.looseObject({ openapi: z.string() }).meta({ description: 'OpenAPI 3.1.' })
