@@ -19,6 +19,7 @@ export interface ConnectionHost {
   readonly defect: (error: unknown) => void
   readonly closed: () => void
   readonly rates: Rates
+  readonly secureServers: SecureServers
 }
 
 /** What one side has read and not consumed, and what waits to be written to it. */
@@ -208,7 +209,7 @@ export class PortableConnection {
     })
     this.#handshake = handshake
     // Of the endpoint only a breakage is heard until then.
-    this.#client.listener = { ...SILENT, failed: () => handshake.failed('closed') }
+    this.#client.listener = { ...SILENT, failed: () => handshake.closed() }
   }
 
   /** Node has sent the alert and closes; who is late gets no more than a reset. */

@@ -30,7 +30,7 @@ const STALLS = 6
 
 export class Endpoint {
   listener: EndpointListener
-  readonly #socket: Socket
+  #socket: Socket
   readonly #tcp: Socket
   readonly #unix: boolean
   #lingering: NodeJS.Timeout | undefined
@@ -45,21 +45,15 @@ export class Endpoint {
   /** `socket` carries the payload; `tcp` is the socket below it when that is TLS, else the same. Both belong to the endpoint now. */
   constructor(socket: Socket, tcp: Socket, unix: boolean, listener: EndpointListener) {
     this.listener = listener
-    socket.pause()
     this.#socket = socket
     this.#tcp = tcp
     this.#unix = unix
-    socket.on('data', (chunk: Buffer) => this.listener.data(chunk))
-    socket.on('drain', () => this.listener.drain())
-    socket.on('end', () => this.#onEnd())
-    socket.on('error', (error) => this.#fail(error))
-    if (tcp !== socket) tcp.on('error', (error) => this.#fail(error))
-    for (const each of new Set([socket, tcp])) catchWriteErrors(each, (error) => this.#onWriteError(error))
-    socket.on('close', () => {
-      if (tcp !== socket) tcp.destroy()
-    })
+    this.#carries(socket)
+    tcp.on('error', (error) => this.#fail(error))
+    catchWriteErrors(tcp, (error) => this.#onWriteError(error))
+    if (tcp !== socket) this.#covers(socket)
     tcp.on('close', () => {
-      if (tcp !== socket) socket.destroy()
+      if (this.#socket !== tcp) this.#socket.destroy()
       // Closed without end, error or our doing: a peer that broke in a way that Node reports only like this.
       if (!this.ended) this.#fail(null)
       this.#gone = true
@@ -68,8 +62,44 @@ export class Endpoint {
     })
   }
 
+  readonly #onData = (chunk: Buffer): void => this.listener.data(chunk)
+  readonly #onDrain = (): void => this.listener.drain()
+
+  #carries(socket: Socket): void {
+    socket.pause()
+    socket.on('data', this.#onData)
+    socket.on('drain', this.#onDrain)
+    socket.on('end', this.#onEnd)
+  }
+
+  /** A TLS socket above the TCP one. */
+  #covers(socket: Socket): void {
+    socket.on('error', (error) => this.#fail(error))
+    catchWriteErrors(socket, (error) => this.#onWriteError(error))
+    socket.on('close', () => this.#tcp.destroy())
+  }
+
+  /**
+   * Lets the TCP socket go to a TLS handshake, `unread` bytes first. Breakages are still told; `secured` follows, or the
+   * socket's end.
+   */
+  release(unread: Uint8Array): Socket {
+    const tcp = this.#tcp
+    this.pause()
+    tcp.off('data', this.#onData).off('drain', this.#onDrain).off('end', this.#onEnd)
+    if (unread.length > 0) tcp.unshift(unread)
+    return tcp
+  }
+
+  /** From here on payload goes through `socket`, which is TLS over the released one. */
+  secured(socket: Socket): void {
+    this.#socket = socket
+    this.#carries(socket)
+    this.#covers(socket)
+  }
+
   /** Behind a failed write the kernel's end of file alone doesn't say how the peer went; the error does. */
-  #onEnd(): void {
+  readonly #onEnd = (): void => {
     if (this.#deaf === 'reset') return this.#fail(RESET)
     this.ended = true
     this.listener.end()

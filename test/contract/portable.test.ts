@@ -15,8 +15,10 @@ import { HOP_ALPN } from '../../lib/hop/protocol.ts'
 import { createTestCa } from '../support/certificates.ts'
 import { until } from '../support/until.ts'
 import { planeContract } from './plane.ts'
+import { secureContract } from './plane-secure.ts'
 
 planeContract('portable', () => new PortablePlane())
+secureContract('portable', () => new PortablePlane())
 
 const SILENT_BRAIN = (): Brain => ({ on: () => [] })
 let plane: PortablePlane
