@@ -77,7 +77,6 @@ export const CODES = {
   'service.backend-missing': 400,
   'service.backend-unchecked': 503,
   'service.backend-unused': 400,
-  'service.node-unsuitable': 409,
   'service.not-found': 404,
   'store.corrupt': 500,
   'store.full': 507,

@@ -49,13 +49,16 @@ const COLLECTIONS: readonly Collection[] = [
   },
   {
     name: 'services',
-    about: 'TCP services on nodes that read the PROXY header themselves',
+    about: 'servers of any kind, on nodes that read PROXY headers or behind an agent',
     path: '/v1/orgs/{org}/services',
-    columns: ['id', 'name', 'kind', 'address', 'port', 'nodes'],
+    columns: ['id', 'name', 'kind', 'address', 'port', 'nodes', 'backend'],
     creates: [
       ['--name <name>', 'its name', 'name'],
       ['--port <port>', 'the port that clients dial', 'port', whole],
       ['--nodes <nodes>', 'the nodes that serve it: a,b', 'nodes', list],
+      ['--kind <kind>', 'tcp (any bytes) or postgres', 'kind'],
+      ['--backend <place>', 'what an agent hands connections on to: unix:/path or host:port, as it sees it', 'backend'],
+      ['--proxy-header <version>', 'what the backend gets first: none, v1 or v2', 'proxyHeader'],
       ['--network <network>', 'on which network', 'network'],
     ],
     removes: 'destroy',
@@ -89,7 +92,7 @@ const COLLECTIONS: readonly Collection[] = [
 ]
 
 /** Members of a create body that may be left out. */
-const OPTIONAL = new Set(['network', 'org'])
+const OPTIONAL = new Set(['network', 'org', 'kind', 'backend', 'proxyHeader'])
 
 export function addRegistryCommands(program: Command, withSession: WithSession): void {
   for (const collection of COLLECTIONS) addCollection(program, collection, withSession)

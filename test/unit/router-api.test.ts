@@ -1,6 +1,9 @@
 /** The API over HTTP: who may what, what is refused and how, and the objects' life. */
 import { createServer } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { Views } from '../../router/registry/feed/views.ts'
+import type { DialerRecord } from '../../router/registry/store/records.ts'
+import { HopKeyring } from '../../router/registry/trust/hop-keys.ts'
 import type { TestRegistry } from '../support/registry.ts'
 import { OPERATOR, startRegistry } from '../support/registry.ts'
 
@@ -116,6 +119,34 @@ test('a database through its life: create, show again, refuse twice, delete, nev
   await registry.call('DELETE', '/v1/orgs/acme/redis/life', undefined, acme)
 })
 
+test('an operator puts a PostgreSQL behind an agent; where it is, only operators and that agent see', async () => {
+  const body = { name: 'pg', kind: 'postgres', port: 5432, nodes: ['mad-1'], backend: '127.0.0.1:5432' }
+  const made = await registry.made('/v1/orgs/acme/services', body)
+  expect(made).toMatchObject({ kind: 'postgres', backend: '127.0.0.1:5432', proxyHeader: 'none', hostname: 'pg.flycast' })
+  const shown = (await registry.call('GET', '/v1/orgs/acme/services/pg', undefined, acme)).body
+  expect(shown).toMatchObject({ id: made['id'], nodes: ['mad-1'] })
+  expect(Object.keys(shown)).not.toContain('backend')
+  expect((await registry.call('GET', '/v1/orgs/acme/services/pg')).body).toMatchObject({ backend: '127.0.0.1:5432' })
+  const code = async (change: object, token?: string): Promise<unknown> =>
+    (await registry.call('POST', '/v1/orgs/acme/services', { ...body, name: 'other', ...change }, token)).body['code']
+  expect(await code({}, acme)).toBe('service.backend-forbidden')
+  expect(await code({ nodes: ['foreign-1'] })).toBe('service.backend-unused')
+  expect(await code({ backend: undefined, proxyHeader: 'v1', nodes: ['foreign-1'] })).toBe('service.backend-missing')
+  expect(await code({ backend: 'unix:/run/../etc' })).toBe('service.backend-invalid')
+  expect(await code({ backend: '127.0.0.1' })).toBe('service.backend-invalid')
+  expect(await code({ proxyHeader: 'v3' })).toBe('api.body-invalid')
+  expect(await code({ kind: 'redis' })).toBe('api.body-invalid')
+  // Databases go by another route.
+  expect((await registry.call('DELETE', '/v1/orgs/acme/redis/pg', undefined, acme)).body['code']).toBe('redis.not-found')
+  const views = new Views(new HopKeyring(Buffer.alloc(32)), registry.registry.vault)
+  const record = registry.registry.store.get('services', String(made['id']))
+  const member = (kind: 'proxy' | 'agent'): DialerRecord => ({ id: `${kind}/x`, kind, region: 'r', host: 'h', serial: '', epoch: 1, rotation: 0, peers: [], createdAt: '' })
+  const node = registry.registry.store.get('nodes', 'mad-1')
+  expect(views.project({ member: member('agent'), node }, 'services', record)).toMatchObject({ kind: 'postgres', backend: { target: '127.0.0.1:5432', proxyHeader: 'none' } })
+  expect(Object.keys(views.project({ member: member('proxy'), node: null }, 'services', record) ?? {})).not.toContain('backend')
+  expect((await registry.call('DELETE', '/v1/orgs/acme/services/pg', undefined, acme)).status).toBe(200)
+})
+
 test('services on foreign nodes, further networks and addresses, and what they refuse', async () => {
   const network = await registry.made('/v1/orgs/acme/networks', { name: 'second' }, acme)
   expect(network['prefix']).toBe(`fdaa:0:${Number(network['id']).toString(16)}::/48`)
@@ -125,7 +156,7 @@ test('services on foreign nodes, further networks and addresses, and what they r
   expect(address).toMatchObject({ service: 'web', network: 1, port: 80, state: 'active' })
   const code = async (method: string, path: string, body?: unknown, token = acme): Promise<unknown> => (await registry.call(method, path, body, token)).body['code']
   expect(await code('POST', '/v1/orgs/acme/services', { name: 'x', port: 80, nodes: ['nobody'] })).toBe('node.not-found')
-  expect(await code('POST', '/v1/orgs/acme/services', { name: 'x', port: 80, nodes: ['mad-1'] })).toBe('service.node-unsuitable')
+  expect(await code('POST', '/v1/orgs/acme/services', { name: 'x', port: 80, nodes: ['mad-1'] })).toBe('service.backend-missing')
   expect(await code('POST', '/v1/orgs/acme/addresses', { service: 'nobody' })).toBe('service.not-found')
   expect(await code('DELETE', `/v1/orgs/globex/addresses/${String(address['address'])}`, undefined, globex)).toBe('address.not-found')
   expect(await code('DELETE', '/v1/orgs/acme/addresses/nonsense')).toBe('address.invalid')

@@ -4,7 +4,9 @@
  * clients must skip members that they don't know.
  */
 import { z } from 'zod'
+import { PROXY_HEADERS } from '../../../lib/backend.ts'
 import { CODES } from '../../../lib/errors.ts'
+import { SERVICE_KINDS } from '../../../lib/feed/messages.ts'
 import { SCOPES } from '../store/records.ts'
 
 const at = z.iso.datetime().meta({ description: 'RFC 3339, UTC.' })
@@ -73,7 +75,7 @@ export const serviceAnswer = z
     id: z.string(),
     org: z.string(),
     name: z.string(),
-    kind: z.enum(['redis', 'tcp']),
+    kind: z.enum(SERVICE_KINDS),
     port,
     hostname: z.string(),
     network: z.int().optional(),
@@ -81,6 +83,8 @@ export const serviceAnswer = z
     addresses: strings,
     placements: listOf(placementAnswer),
     nodes: strings,
+    backend: z.string().optional().meta({ description: 'What agents hand connections on to. Shown to operators.' }),
+    proxyHeader: z.enum(PROXY_HEADERS).optional().meta({ description: 'What the backend gets first. Shown to operators.' }),
     state,
     createdAt: at,
   })

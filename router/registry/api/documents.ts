@@ -30,7 +30,8 @@ export function addressDocument(registry: Registry, address: AddressRecord): z.i
   }
 }
 
-export function serviceDocument(registry: Registry, service: ServiceRecord): z.infer<typeof serviceAnswer> {
+/** `showsBackend`: to operators. */
+export function serviceDocument(registry: Registry, service: ServiceRecord, showsBackend = false): z.infer<typeof serviceAnswer> {
   const addresses = addressesOf(registry.store, service.id)
   const first = addresses[0]
   return {
@@ -45,6 +46,7 @@ export function serviceDocument(registry: Registry, service: ServiceRecord): z.i
     addresses: addresses.map((address) => address.address),
     placements: service.placements,
     nodes: service.placements.map((placement) => placement.node),
+    ...(showsBackend && service.backend !== undefined && { backend: service.backend.target, proxyHeader: service.backend.proxyHeader }),
     state: service.state,
     createdAt: service.createdAt,
   }

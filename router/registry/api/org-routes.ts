@@ -1,11 +1,12 @@
 /** Routes of one organization: networks, databases, services, addresses. */
 import { formatIpv6, parseIpv6 } from '../../../lib/address.ts'
+import { NearcastError } from '../../../lib/errors.ts'
 import { activateAddress, findAddress, mintAddress } from '../objects/addresses.ts'
 import { createDatabase } from '../objects/databases.ts'
 import { createNetwork, findNetwork } from '../objects/networks.ts'
-import { activateService, createTcpService, findService, removeService } from '../objects/services.ts'
+import { activateService, createService, findService, removeService } from '../objects/services.ts'
 import type { Registry } from '../registry.ts'
-import type { OrgRecord, ServiceRecord } from '../store/records.ts'
+import type { OrgRecord } from '../store/records.ts'
 import {
   addressAnswer,
   addressRemovedAnswer,
@@ -136,7 +137,7 @@ function serviceRoutes(registry: Registry): Route[] {
       access: 'org',
       summary: 'List services, databases included',
       answer: listOf(serviceAnswer),
-      handle: (_call, org) => store.list('services', org.id).map((service) => serviceDocument(registry, service)),
+      handle: (call, org) => store.list('services', org.id).map((service) => serviceDocument(registry, service, showsBackend(call))),
     }),
     route({
       method: 'GET',
@@ -144,19 +145,22 @@ function serviceRoutes(registry: Registry): Route[] {
       access: 'org',
       summary: 'Show a service',
       answer: serviceAnswer,
-      handle: (call, org) => serviceDocument(registry, findService(store, org.id, call.params['name'] ?? '')),
+      handle: (call, org) => serviceDocument(registry, findService(store, org.id, call.params['name'] ?? ''), showsBackend(call)),
     }),
     route({
       method: 'POST',
       path,
       access: 'org',
-      summary: 'Add a service on nodes that read the PROXY header themselves',
+      summary: 'Add a service on nodes that read PROXY headers themselves, or, for operators, behind agents',
       body: serviceBody,
       answer: provisioned(serviceAnswer),
       handle: async (call, org) => {
+        if (call.body.backend !== undefined && call.memberOf !== undefined) {
+          throw new NearcastError('service.backend-forbidden', 'Only an operator may name a backend; ask one to make this service.', { side: 'client' })
+        }
         const act = call.act('service.create')
         const network = findNetwork(store, org, call.body.network)
-        const { result, revision } = store.write(act, (transaction) => createTcpService(transaction, org, network, call.body, plan))
+        const { result, revision } = store.write(act, (transaction) => createService(transaction, org, network, call.body, plan))
         const { service } = result
         const provisioning = await publisher.bringUp(
           act,
@@ -164,7 +168,7 @@ function serviceRoutes(registry: Registry): Route[] {
           (transaction) => activateService(transaction, service.id),
           (transaction) => removeService(transaction, service),
         )
-        return { ...serviceDocument(registry, findService(store, org.id, service.id)), provisioning }
+        return { ...serviceDocument(registry, findService(store, org.id, service.id), showsBackend(call)), provisioning }
       },
     }),
     route({
@@ -173,7 +177,7 @@ function serviceRoutes(registry: Registry): Route[] {
       access: 'org',
       summary: 'Remove a service and its addresses',
       answer: takenDownAnswer,
-      handle: (call, org) => takeDown(registry, call, org, 'tcp'),
+      handle: (call, org) => takeDown(registry, call, org, 'other'),
     }),
   ]
 }
@@ -227,7 +231,12 @@ function addressRoutes(registry: Registry): Route[] {
   ]
 }
 
-async function takeDown(registry: Registry, call: Call<unknown, unknown>, org: OrgRecord, kind: ServiceRecord['kind']) {
+/** Where things are on the hosts of the fleet is the operator's own concern. */
+function showsBackend(call: Pick<Call, 'memberOf'>): boolean {
+  return call.memberOf === undefined
+}
+
+async function takeDown(registry: Registry, call: Call<unknown, unknown>, org: OrgRecord, kind: 'redis' | 'other') {
   const { store, publisher } = registry
   const service = findService(store, org.id, call.params['name'] ?? '', kind)
   const { revision } = store.write(call.act(`${service.kind}.delete`), (transaction) => removeService(transaction, service))

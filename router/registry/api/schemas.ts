@@ -1,5 +1,6 @@
 /** What requests may say. Unknown members are refused: a misspelt limit must not be silently without effect. */
 import { z } from 'zod'
+import { PROXY_HEADERS } from '../../../lib/backend.ts'
 import { ID_PATTERN } from '../../../lib/identity.ts'
 import { SCOPES } from '../store/records.ts'
 
@@ -22,7 +23,15 @@ export const redisBody = z.strictObject({
   appendFsync: z.enum(['always', 'everysec']).default('everysec'),
   maxMemoryBytes: z.int().min(1 << 20).max(2 ** 40).default(100 * (1 << 20)),
 })
-export const serviceBody = z.strictObject({ name, kind: z.literal('tcp').default('tcp'), port, nodes: z.array(id).min(1).max(64), network: reference.optional() })
+export const serviceBody = z.strictObject({
+  name,
+  kind: z.enum(['tcp', 'postgres']).default('tcp'),
+  port,
+  nodes: z.array(id).min(1).max(64),
+  network: reference.optional(),
+  backend: z.string().max(256).optional().meta({ description: 'What agents hand connections on to: `unix:/path` or `host:port`. Operators only.' }),
+  proxyHeader: z.enum(PROXY_HEADERS).optional().meta({ description: 'What the backend gets first; default `none`.' }),
+})
 export const addressBody = z.strictObject({ service: reference, network: reference.optional() })
 export const nodeBody = z.strictObject({ id, region, host: host.optional(), hop: z.enum(['v1', 'v2']), endpoint })
 export const tokenBody = z.strictObject({

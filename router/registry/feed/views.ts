@@ -45,11 +45,11 @@ export class Views {
   }
 
   #service({ member, node }: Viewer, service: ServiceRecord): Rows['services'] | null {
-    const { id, org, name, kind, port, redis } = service
+    const { id, org, name, kind, port, redis, backend } = service
     const row = { id, org, name, kind, port, placements: [...service.placements] }
     if (member.kind === 'proxy') return service.state === 'active' ? row : null
     if (node === null || !service.placements.some((placement) => placement.node === node.id)) return null
-    if (redis === undefined) return row
+    if (redis === undefined) return { ...row, ...(backend !== undefined && { backend }) }
     const { password, replicationSecret } = this.#vault.open(id, redis.sealed)
     const { maxMemoryBytes, appendFsync } = redis
     return { ...row, redis: { passwordSha256: passwordSha256(password), replicationSecret, maxMemoryBytes, appendFsync } }

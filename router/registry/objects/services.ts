@@ -3,6 +3,8 @@
  * shows it and its addresses to the proxies. Its addresses carry who may see them, so every change of placements or state
  * goes through here and changes them in the same transaction.
  */
+import { parseBackend } from '../../../lib/backend.ts'
+import type { ProxyHeaderVersion } from '../../../lib/backend.ts'
 import { NearcastError } from '../../../lib/errors.ts'
 import type { AddressRecord, NetworkRecord, OrgRecord, Placement, ServiceRecord } from '../store/records.ts'
 import type { StoreReader, StoreTransaction } from '../store/store.ts'
@@ -17,31 +19,44 @@ export interface NewService {
   readonly address: AddressRecord
 }
 
-export interface TcpRequest {
+export interface ServiceRequest {
   readonly name: string
+  readonly kind: 'tcp' | 'postgres'
   readonly port: number
   readonly nodes: readonly string[]
+  /** Where the agents among the nodes hand connections on to, each on its own host; foreign nodes are dialled themselves. */
+  readonly backend?: string | undefined
+  readonly proxyHeader?: ProxyHeaderVersion | undefined
 }
 
-/** @throws NearcastError name.taken, quota.services, node.not-found, service.node-unsuitable */
-export function createTcpService(transaction: StoreTransaction, org: OrgRecord, network: NetworkRecord, request: TcpRequest, plan: AddressPlan): NewService {
-  const present = transaction.list('services', org.id).filter((service) => service.kind === 'tcp').length
+/** @throws NearcastError name.taken, quota.services, node.not-found, service.backend-missing, -unused, -invalid */
+export function createService(transaction: StoreTransaction, org: OrgRecord, network: NetworkRecord, request: ServiceRequest, plan: AddressPlan): NewService {
+  const present = transaction.list('services', org.id).filter((service) => service.kind !== 'redis').length
   checkQuota('services', present, plan.quotas)
+  const { backend, proxyHeader } = request
   const placements = [...new Set(request.nodes)].map((id): Placement => {
     const node = transaction.get('nodes', id)
     if (node === null) throw new NearcastError('node.not-found', `There is no node "${id}"; GET /v1/nodes lists them.`, { side: 'client' })
-    if (node.hop === 'signed-v2') {
-      throw new NearcastError('service.node-unsuitable', `${id} is an agent: it serves databases only; name nodes with hop v1 or v2.`, { side: 'client' })
+    if (node.hop === 'signed-v2' && backend === undefined) {
+      throw new NearcastError('service.backend-missing', `${id} is an agent: name the backend that it hands connections on to, or nodes with hop v1 or v2.`, { side: 'client' })
     }
     return { node: id, role: 'peer' }
   })
+  if (backend !== undefined && !placements.some(({ node }) => transaction.get('nodes', node)?.hop === 'signed-v2')) {
+    throw new NearcastError('service.backend-unused', 'None of the nodes is an agent, which alone hands connections on to a backend; leave it out.', { side: 'client' })
+  }
+  if (backend === undefined && proxyHeader !== undefined) {
+    throw new NearcastError('service.backend-missing', 'proxyHeader says what a backend gets; name the backend.', { side: 'client' })
+  }
+  if (backend !== undefined) parseBackend(backend)
   return addService(transaction, network, plan, {
     id: newId('srv'),
     org: org.id,
     name: request.name,
-    kind: 'tcp',
+    kind: request.kind,
     port: request.port,
     placements,
+    ...(backend !== undefined && { backend: { target: backend, proxyHeader: proxyHeader ?? 'none' } }),
     state: 'provisioning',
     createdAt: plan.clock().toISOString(),
   })
@@ -71,11 +86,11 @@ export function removeService(transaction: StoreTransaction, service: ServiceRec
   refreshPeers(transaction, nodesOf(service))
 }
 
-/** By id or name, in one org. @throws NearcastError redis.not-found, service.not-found */
-export function findService(store: StoreReader, org: string, idOrName: string, kind?: ServiceRecord['kind']): ServiceRecord {
+/** By id or name, in one org; `other`: no database. @throws NearcastError redis.not-found, service.not-found */
+export function findService(store: StoreReader, org: string, idOrName: string, kind?: 'redis' | 'other'): ServiceRecord {
   const byId = store.get('services', idOrName)
   const service = byId?.org === org ? byId : store.find('services', org, idOrName)
-  if (service === null || (kind !== undefined && service.kind !== kind)) {
+  if (service === null || (kind !== undefined && (service.kind === 'redis') !== (kind === 'redis'))) {
     const [code, noun] = kind === 'redis' ? (['redis.not-found', 'database'] as const) : (['service.not-found', 'service'] as const)
     throw new NearcastError(code, `The organization has no ${noun} "${idOrName.slice(0, 64)}".`, { side: 'client' })
   }

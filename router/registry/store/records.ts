@@ -27,11 +27,13 @@ export interface ServiceRecord {
   readonly id: string
   readonly org: string
   readonly name: string
-  readonly kind: 'redis' | 'tcp'
+  readonly kind: ServiceRow['kind']
   readonly port: number
   readonly placements: readonly Placement[]
   readonly state: ServiceState
   readonly createdAt: string
+  /** What agents hand its connections on to. */
+  readonly backend?: NonNullable<ServiceRow['backend']>
   readonly redis?: {
     readonly region: string
     readonly replicas: readonly string[]
