@@ -377,7 +377,7 @@ test('explain and status are answered by the programs themselves', async () => {
   const report = { proxy: 'mad-1', revision: 1, verdict: { allowed: true }, candidates: [], why: 'because' }
   let answer: object = report
   const proxy = registry.reader(await registry.join('proxy', 'mad-1'), {
-    ask: (name, params) => (name === 'explain' ? Promise.resolve({ ...answer, params }) : Promise.reject(new Error('no such question'))),
+    ask: (name, params) => (name === 'explain' || name === 'status' ? Promise.resolve({ ...answer, params }) : Promise.reject(new Error('no such question'))),
   })
   await proxy.start()
   await registry.made('/v1/orgs/acme/redis', { name: 'cache', region: 'mad' })
@@ -392,6 +392,10 @@ test('explain and status are answered by the programs themselves', async () => {
   expect((await registry.call('GET', '/v1/explain?from=acme/mad&to=cache')).body).toMatchObject({ code: 'feed.ask-failed', status: 502 })
   await expect(registry.registry.feed.ask('proxy/mad-1', 'other', {}, 1000)).rejects.toMatchObject({ code: 'feed.ask-failed' })
   await until('the availability is shown', () => registry.registry.feed.status('agent/mad-1')?.unavailable['db1'] === 'starting')
+  answer = { proxy: 'mad-1', region: 'mad', feed: { state: 'connected', revision: 1 }, addresses: 1, ports: [6379], connections: 0, nodes: [] }
+  const live = (await registry.call('GET', '/v1/live')).body
+  expect(live).toMatchObject({ proxies: [answer], agents: [], missing: [{ identity: 'agent/mad-1' }] })
+  expect((await registry.call('GET', '/v1/regions')).body).toEqual([{ id: 'mad', nodes: 1, connected: 1 }])
   const status = await registry.call('GET', '/v1/status', undefined, OPERATOR)
   expect(status.body['programs']).toMatchObject([{ identity: 'agent/mad-1', connected: true, lag: 0 }, { identity: 'proxy/mad-1', connected: true, lag: 0 }])
 })

@@ -191,6 +191,13 @@ test('a token that may only read sees no credentials', async () => {
   await registry.call('DELETE', '/v1/orgs/acme/redis/seen', undefined, acme)
 })
 
+test('a token can ask what it is', async () => {
+  const mine = (await registry.call('GET', '/v1/whoami', undefined, reader)).body
+  expect(mine).toMatchObject({ name: 'acme-look', role: 'member', scopes: ['read'] })
+  expect((await registry.call('GET', '/v1/orgs/acme')).body['id']).toBe(mine['org'])
+  expect((await registry.call('GET', '/v1/whoami')).body).toMatchObject({ id: 'bootstrap', role: 'operator', scopes: ['read', 'write'] })
+})
+
 test('a token ends when it was told to', async () => {
   const inAMinute = new Date(Date.now() + aheadMs + 60_000)
   const made = await registry.made('/v1/tokens', { name: 'short', role: 'operator', expiresAt: inAMinute.toISOString(), scopes: ['write'] })

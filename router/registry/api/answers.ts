@@ -220,4 +220,68 @@ export const explainAnswer = z
   })
   .meta({ id: 'Explanation', description: 'Why a connection goes where it goes, by the tables that the data path reads.' })
 
+export const regionAnswer = z
+  .strictObject({
+    id: z.string(),
+    nodes: z.int().min(1).meta({ description: 'Data nodes that can hold databases.' }),
+    connected: z.int().min(0).meta({ description: 'How many of them follow the feed now.' }),
+  })
+  .meta({ id: 'Region', description: 'Where databases can be.' })
+
+const feedPosition = z.looseObject({ state: z.string(), revision })
+
+/** Of programs, which may be of another version: members that this one doesn't know pass. */
+export const liveProxy = z.looseObject({
+  proxy: z.string(),
+  region: z.string(),
+  feed: feedPosition,
+  addresses: z.int(),
+  ports: listOf(z.int()),
+  connections: z.int(),
+  nodes: listOf(
+    z.looseObject({
+      node: z.string(),
+      region: z.string(),
+      hop: z.string(),
+      healthy: z.boolean(),
+      reason: z.string().optional(),
+      reachable: z.boolean(),
+      latencyMs: milliseconds.nullable(),
+      connectMs: milliseconds.nullable(),
+      connections: z.int(),
+      load: z.number(),
+      unavailable: z.int(),
+    }),
+  ),
+})
+
+export const liveAgent = z.looseObject({
+  agent: z.string(),
+  region: z.string(),
+  feed: feedPosition,
+  connections: z.int(),
+  databases: listOf(
+    z.looseObject({
+      service: z.string(),
+      role: z.enum(['primary', 'replica']),
+      reason: z.string().nullable(),
+      writesRefused: z.boolean(),
+      linked: z.boolean().nullable(),
+      connections: z.int(),
+    }),
+  ),
+})
+
+export const liveAnswer = z
+  .strictObject({
+    revision,
+    proxies: listOf(liveProxy),
+    agents: listOf(liveAgent),
+    services: listOf(z.strictObject({ id: z.string(), org: z.string(), name: z.string(), kind: z.string() })).meta({
+      description: 'Names of the services that agents speak of.',
+    }),
+    missing: listOf(z.strictObject({ identity, reason: z.string() })).meta({ description: 'Programs that did not answer.' }),
+  })
+  .meta({ id: 'Live', description: 'What proxies and agents say of themselves at this moment.' })
+
 export const openApiAnswer = z.looseObject({ openapi: z.string() }).meta({ description: 'OpenAPI 3.1.' })

@@ -86,6 +86,7 @@ async function serve(context: Context<Environment>, route: Route, { store, clock
     params: context.req.param(),
     query: parsed(route.query, context.req.query(), 'query') as Call['query'],
     body: route.body === undefined ? undefined : await readBody(context, route.body),
+    token,
     memberOf: token?.role === 'member' ? token.org : undefined,
     showsSecrets: token !== null && scopesOf(token).includes('write'),
     act: (what: string) => ({ who: token === null ? 'join' : `token/${token.id}`, what }),

@@ -13,9 +13,11 @@ import {
   joinAnswer,
   joinTokenAnswer,
   listOf,
+  liveAnswer,
   nodeAnswer,
   orgAnswer,
   programAnswer,
+  regionAnswer,
   removedAnswer,
   rotationAnswer,
   statusAnswer,
@@ -23,10 +25,11 @@ import {
   tokenMadeAnswer,
 } from './answers.ts'
 import { nodeDocument, orgDocument, tokenDocument } from './documents.ts'
+import { liveDocument } from './live.ts'
 import type { Route } from './route.ts'
 import { route } from './route.ts'
 import { auditQuery, emptyBody, explainQuery, joinBody, joinTokenBody, nodeBody, orgBody, tokenBody } from './schemas.ts'
-import { proxiesDocument, statusDocument } from './status.ts'
+import { proxiesDocument, regionsDocument, statusDocument } from './status.ts'
 
 export function operatorRoutes(registry: Registry): Route[] {
   return [...orgsRoutes(registry), ...fleetRoutes(registry), ...tokenRoutes(registry), ...joinRoutes(registry), ...insightRoutes(registry)]
@@ -152,6 +155,17 @@ function tokenRoutes(registry: Registry): Route[] {
       handle: () => store.list('tokens').map(tokenDocument),
     }),
     route({
+      method: 'GET',
+      path: '/v1/whoami',
+      access: 'token',
+      summary: 'Show the token that asks',
+      answer: tokenAnswer,
+      handle: (call) => {
+        if (call.token === null) throw new NearcastError('internal', 'A route for tokens was asked without one.')
+        return tokenDocument(call.token)
+      },
+    }),
+    route({
       method: 'POST',
       path: '/v1/tokens',
       access: 'operator',
@@ -232,6 +246,22 @@ function insightRoutes(registry: Registry): Route[] {
       summary: 'Programs that joined, and how far each has come',
       answer: statusAnswer,
       handle: () => statusDocument(registry),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/live',
+      access: 'operator',
+      summary: 'What every connected proxy and agent says of itself at this moment',
+      answer: liveAnswer,
+      handle: () => liveDocument(registry),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/regions',
+      access: 'token',
+      summary: 'List the regions where databases can be',
+      answer: listOf(regionAnswer),
+      handle: () => regionsDocument(registry),
     }),
     route({
       method: 'GET',

@@ -4,7 +4,7 @@
  * everything but its own org's routes doesn't exist.
  */
 import { z } from 'zod'
-import type { OrgRecord, Scope } from '../store/records.ts'
+import type { OrgRecord, Scope, TokenRecord } from '../store/records.ts'
 import type { Act } from '../store/store.ts'
 
 export interface Call<Body = unknown, Query = Readonly<Record<string, string>>> {
@@ -14,6 +14,8 @@ export interface Call<Body = unknown, Query = Readonly<Record<string, string>>> 
   readonly body: Body
   /** The org that a member belongs to; undefined for operators. */
   readonly memberOf: string | undefined
+  /** null on routes without a token. */
+  readonly token: TokenRecord | null
   /** Whether credentials are shown: to tokens that may change things. */
   readonly showsSecrets: boolean
   /** For the audit: who calls. */

@@ -1,8 +1,8 @@
-/** Which programs there are, and how far each has come: /v1/status and /v1/proxies. */
+/** Which programs there are, and how far each has come: /v1/status, /v1/proxies and /v1/regions. */
 import type { z } from 'zod'
 import type { Registry } from '../registry.ts'
 import type { DialerRecord } from '../store/records.ts'
-import type { programAnswer, statusAnswer } from './answers.ts'
+import type { programAnswer, regionAnswer, statusAnswer } from './answers.ts'
 
 export function statusDocument(registry: Registry): z.infer<typeof statusAnswer> {
   const { store, rotation } = registry
@@ -12,6 +12,17 @@ export function statusDocument(registry: Registry): z.infer<typeof statusAnswer>
     keyRotation: rotation.running ? 'running' : 'none',
     programs: store.list('dialers').map((member) => programDocument(registry, member)),
   }
+}
+
+/** In the order of their names. */
+export function regionsDocument(registry: Registry): z.infer<typeof regionAnswer>[] {
+  const regions = new Map<string, { nodes: number; connected: number }>()
+  for (const { id, region, hop, revoked } of registry.store.list('nodes')) {
+    if (hop !== 'signed-v2' || revoked) continue
+    const { nodes, connected } = regions.get(region) ?? { nodes: 0, connected: 0 }
+    regions.set(region, { nodes: nodes + 1, connected: connected + (registry.feed.isConnected(`agent/${id}`) ? 1 : 0) })
+  }
+  return [...regions].map(([id, counts]) => ({ id, ...counts })).toSorted((left, right) => (left.id < right.id ? -1 : 1))
 }
 
 export function proxiesDocument(registry: Registry): z.infer<typeof programAnswer>[] {
