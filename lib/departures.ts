@@ -1,7 +1,6 @@
 /**
  * Which live connections have to go, and when. Whoever sees the table judges a connection anew on every change; this
- * counts down from the moment a cause was first seen, forgets causes that ended, and cuts. Pure: clock and timer are
- * injected.
+ * counts down from the moment a cause was first seen, forgets causes that ended, and cuts. Clock and timer are injected.
  */
 export interface Departure {
   /** What it is about: the same cause later goes on counting. */
@@ -85,10 +84,16 @@ export class Departures {
     this.#dueMs = Infinity
     const nowMs = this.#options.nowMs()
     let nextMs = Infinity
-    for (const [id, { dueMs, cause }] of [...this.#leaving]) {
+    for (const [id, { dueMs, cause }] of this.#leaving) {
       if (dueMs <= nowMs) this.#leave(id, cause)
       else nextMs = Math.min(nextMs, dueMs)
     }
     if (nextMs < Infinity) this.#arm(nextMs)
   }
+}
+
+/** A timer that doesn't keep a program alive. */
+export function quietTimer(callback: () => void, afterMs: number): () => void {
+  const timer = setTimeout(callback, afterMs).unref()
+  return () => clearTimeout(timer)
 }

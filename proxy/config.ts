@@ -75,6 +75,28 @@ export const proxyConfig = z
         maxConnections: z.int().min(1).max(10_000_000).default(10_000),
         /** Open client connections from one source network. */
         perNetworkConnections: z.int().min(1).max(10_000_000).default(2000),
+        /** Beyond a limit of an address or its network that many new connections of an address wait for their turn … */
+        queueLength: z.int().min(0).max(10_000).default(64),
+        /** … each for so long; then, or when the queue is full, they are reset. */
+        queueMs: milliseconds(1, 60_000).default(1000),
+      })
+      .prefault({}),
+    tls: z
+      .strictObject({
+        /** PEM files: the chain, leaf first, and its key. The first one is for clients that name no server. Read again when they change. */
+        certificates: z.array(z.strictObject({ certificate: z.string().min(1), key: z.string().min(1) })).max(1000).default([]),
+        /** A directory of `<name>.pem` (or `.crt`) files, each with its `<name>.key`. */
+        directory: z.string().min(1).optional(),
+        /** From the first byte of a client's TLS to the end of its handshake. */
+        handshakeTimeoutMs: milliseconds(100, 60_000).default(5000),
+        /** `auto` takes a client that says nothing for so long for one without TLS. */
+        firstByteMs: milliseconds(100, 60_000).default(3000),
+        /** Half handshakes in all. Beyond: reset and counted. */
+        maxHandshakes: z.int().min(1).max(1_000_000).default(1000),
+        /** Half handshakes from one source network. */
+        perNetworkHandshakes: z.int().min(1).max(1_000_000).default(250),
+        /** New keys for session tickets; older tickets cost their clients a full handshake. */
+        ticketKeyHours: z.number().min(0.01).max(24 * 7).default(12),
       })
       .prefault({}),
     admin: z

@@ -1,24 +1,31 @@
 /**
- * Who may come in: the routes' decision first, then the limits on open connections in all and per source network. Keeps
- * the list of what is open, and with it whom to cut when an address is revoked. No sockets, no clock of its own.
+ * Who may come in: the routes' decision first, then this proxy's own limits on open connections in all and per source
+ * network, then those of the address and the network (limits/). Keeps the list of what is open, by address, service and
+ * node, for those who have to judge it anew (revocations.ts). No sockets, no clock of its own.
  */
 import type { Ipv6, NetworkId } from '../lib/address.ts'
 import type { SocketAddress } from '../lib/plane/plane.ts'
 import type { Admission } from './connection-record.ts'
-import type { Decision, Route } from './routes.ts'
+import type { LimitHit, Turnstile, Visitor } from './limits/turnstile.ts'
+import type { Decision } from './routes.ts'
 
 export interface EntranceOptions {
   readonly decide: (source: Ipv6, destination: Ipv6, port: number) => Decision
   readonly maxConnections: number
   readonly perNetworkConnections: number
+  /** Limits of addresses and networks, and those who wait for their turn. */
+  readonly turnstile: Pick<Turnstile, 'enter' | 'leave'>
+  readonly onHit: (hit: LimitHit) => void
 }
 
-interface OpenConnection {
+export interface OpenConnection {
   /** Source and destination network: admitted ones have the same. */
   readonly network: NetworkId
   readonly address: string
   readonly service: string
   readonly generation: number
+  /** The node that took it; null until one has. */
+  node: string | null
   /** The hop session that its last header counted in. */
   session: Uint8Array | null
 }
@@ -26,7 +33,7 @@ interface OpenConnection {
 export class Entrance {
   readonly #options: EntranceOptions
   readonly #open = new Map<number, OpenConnection>()
-  readonly #byAddress = new Map<string, Set<number>>()
+  readonly #by = { address: new Groups(), service: new Groups(), node: new Groups() }
   readonly #perNetwork = new Map<NetworkId, number>()
   #draining = false
 
@@ -38,15 +45,17 @@ export class Entrance {
   admit(id: number, source: SocketAddress, destination: SocketAddress): Admission {
     const decision = this.#options.decide(source.ip, destination.ip, destination.port)
     if (!decision.allowed) return decision
-    const { network, address, service, generation } = decision.route
-    const refusal = this.#refusal(network)
+    const { network, org, address, service, generation } = decision.route
+    const visitor = { network, address, org, service }
+    const refusal = this.#refusal(visitor)
     if (refusal !== null) return { allowed: false, reason: refusal, sourceNetwork: network, network }
-    this.#open.set(id, { network, address, service, generation, session: null })
+    const entry = this.#options.turnstile.enter(id, visitor)
+    if (entry === 'refused') return { allowed: false, reason: 'limit', sourceNetwork: network, network }
+    this.#open.set(id, { network, address, service, generation, node: null, session: null })
     this.#perNetwork.set(network, (this.#perNetwork.get(network) ?? 0) + 1)
-    const siblings = this.#byAddress.get(address)
-    if (siblings) siblings.add(id)
-    else this.#byAddress.set(address, new Set([id]))
-    return { allowed: true, ...decision.route }
+    this.#by.address.add(address, id)
+    this.#by.service.add(service, id)
+    return { allowed: true, ...(entry === 'waiting' && { waits: true }), ...decision.route }
   }
 
   /** Idempotent; connections that were never admitted are nothing here. */
@@ -54,13 +63,22 @@ export class Entrance {
     const connection = this.#open.get(id)
     if (!connection) return
     this.#open.delete(id)
-    const { network, address } = connection
+    this.#options.turnstile.leave(id)
+    const { network, address, service, node } = connection
     const left = (this.#perNetwork.get(network) ?? 1) - 1
     if (left === 0) this.#perNetwork.delete(network)
     else this.#perNetwork.set(network, left)
-    const siblings = this.#byAddress.get(address)
-    siblings?.delete(id)
-    if (siblings?.size === 0) this.#byAddress.delete(address)
+    this.#by.address.remove(address, id)
+    this.#by.service.remove(service, id)
+    if (node !== null) this.#by.node.remove(node, id)
+  }
+
+  /** A node took it. */
+  served(id: number, node: string): void {
+    const connection = this.#open.get(id)
+    if (!connection || connection.node !== null) return
+    connection.node = node
+    this.#by.node.add(node, id)
   }
 
   /** Remembers which session a header was signed for, so that a refused one is reopened once and not per connection. */
@@ -73,17 +91,17 @@ export class Entrance {
     return this.#open.get(id)?.session ?? undefined
   }
 
-  /** Open connections to an address that were admitted by another route than the present one. */
-  stale(address: string, route: Pick<Route, 'service' | 'generation'> | null): number[] {
-    return [...(this.#byAddress.get(address) ?? [])].filter((id) => {
-      const connection = this.#open.get(id)
-      return connection?.service !== route?.service || connection?.generation !== route?.generation
-    })
+  connection(id: number): Readonly<OpenConnection> | undefined {
+    return this.#open.get(id)
   }
 
-  /** Addresses with open connections. */
-  addresses(): string[] {
-    return [...this.#byAddress.keys()]
+  /** Open connections of an address, service or node. */
+  of(what: 'address' | 'service' | 'node', key: string): readonly number[] {
+    return this.#by[what].of(key)
+  }
+
+  ids(): readonly number[] {
+    return [...this.#open.keys()]
   }
 
   /** From here on nobody new is admitted. */
@@ -95,9 +113,32 @@ export class Entrance {
     return this.#open.size
   }
 
-  #refusal(network: NetworkId): 'limit' | 'draining' | null {
+  #refusal({ network, address, org, service }: Visitor & { readonly network: NetworkId }): 'limit' | 'draining' | null {
     if (this.#draining) return 'draining'
-    const { maxConnections, perNetworkConnections } = this.#options
-    return this.#open.size >= maxConnections || (this.#perNetwork.get(network) ?? 0) >= perNetworkConnections ? 'limit' : null
+    const { maxConnections, perNetworkConnections, onHit } = this.#options
+    if (this.#open.size < maxConnections && (this.#perNetwork.get(network) ?? 0) < perNetworkConnections) return null
+    onHit({ place: { address, network }, org, service, limit: 'open-connections', outcome: 'refused' })
+    return 'limit'
+  }
+}
+
+/** key -> connections */
+class Groups {
+  readonly #groups = new Map<string, Set<number>>()
+
+  add(key: string, id: number): void {
+    const group = this.#groups.get(key)
+    if (group) group.add(id)
+    else this.#groups.set(key, new Set([id]))
+  }
+
+  remove(key: string, id: number): void {
+    const group = this.#groups.get(key)
+    group?.delete(id)
+    if (group?.size === 0) this.#groups.delete(key)
+  }
+
+  of(key: string): number[] {
+    return [...(this.#groups.get(key) ?? [])]
   }
 }

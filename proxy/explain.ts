@@ -6,8 +6,12 @@ import { z } from 'zod'
 import { isIpv6Text, machineAddress, asNetworkId, parseIpv6 } from '../lib/address.ts'
 import type { Ipv6, NetworkId } from '../lib/address.ts'
 import { NearcastError } from '../lib/errors.ts'
+import type { Limits } from '../lib/feed/messages.ts'
 import type { DenyReason } from '../lib/isolation.ts'
 import { nameNetwork } from './journal.ts'
+import type { Admissions, Place } from './limits/admissions.ts'
+import { namesOf } from './limits/admissions.ts'
+import type { LimitUse } from './limits/limits.ts'
 import type { Ranked, Tier } from './nearest/choose.ts'
 import { clearlyBetter } from './nearest/choose.ts'
 import type { ChooseSettings } from './nearest/choose.ts'
@@ -50,10 +54,14 @@ export interface ExplainReport {
   readonly service?: string
   readonly name?: string
   readonly port?: number
+  /** Of the address and of its network, as this proxy counts them; absent without limits. */
+  readonly limits?: { readonly address?: ExplainedLimits; readonly network?: ExplainedLimits; readonly waiting: number }
   readonly candidates: readonly ExplainedCandidate[]
   readonly chosen?: string
   readonly why: string
 }
+
+export type ExplainedLimits = Limits & { readonly connections: number }
 
 export interface ExplainSources {
   readonly proxy: string
@@ -62,6 +70,8 @@ export interface ExplainSources {
   readonly routes: Pick<Routes, 'find' | 'decide'>
   readonly nearest: Pick<Nearest, 'order' | 'present'>
   readonly settings: ChooseSettings
+  readonly limits: { use(name: string): LimitUse | null }
+  readonly admissions: Pick<Admissions, 'hasItsShare' | 'waitingAt'>
 }
 
 /** @throws NearcastError address.invalid, network.missing */
@@ -77,8 +87,10 @@ export function explain(params: unknown, sources: ExplainSources): ExplainReport
   // Any port of an unknown address is refused alike; of a known one its own port is meant.
   const decision = routes.decide(source, destination, routes.find(destination)?.port ?? 0)
   if (!decision.allowed) return { proxy, revision, verdict: denial(decision), candidates: [], why: whyDenied(decision, prefix) }
-  const { service, name, port, network } = decision.route
-  const order = [...sources.nearest.order(service)]
+  const { service, name, port, network, address } = decision.route
+  const place = { address, network }
+  const order = [...sources.nearest.order(service, (node, nodes) => sources.admissions.hasItsShare(place, node, nodes))]
+  const limits = limitsOf(place, sources)
   const [first] = order
   return {
     proxy,
@@ -87,10 +99,29 @@ export function explain(params: unknown, sources: ExplainSources): ExplainReport
     service,
     name,
     port,
+    ...(limits && { limits }),
     candidates: order.map((ranked, index) => candidateOf(ranked, index + 1)),
     ...(first && { chosen: first.contender.node }),
-    why: whyChosen(order, sources.nearest.present(service), sources.settings),
+    why: [whyChosen(order, sources.nearest.present(service), sources.settings), ...whyLimited(limits)].join(' '),
   }
+}
+
+function limitsOf(place: Place, { limits, admissions }: ExplainSources): ExplainReport['limits'] {
+  const [address, network] = namesOf(place).map((name) => limits.use(name))
+  if (!address && !network) return undefined
+  return { ...(address && { address: used(address) }), ...(network && { network: used(network) }), waiting: admissions.waitingAt(place) }
+}
+
+function used({ limits, connections }: LimitUse): ExplainedLimits {
+  return { ...limits, connections }
+}
+
+function whyLimited(limits: ExplainReport['limits']): string[] {
+  return (['address', 'network'] as const).flatMap((whose) => {
+    const { maxConnections = Infinity, connections = 0 } = limits?.[whose] ?? {}
+    if (connections < maxConnections) return []
+    return [`The ${whose} has ${connections} of ${maxConnections} connections: a new one waits briefly for one of them to end, and is then reset.`]
+  })
 }
 
 function sourceOf(source: string | null, network: number | null, prefix: number): Ipv6 {
@@ -139,7 +170,9 @@ function candidateOf({ contender, score }: Ranked<Standing>, rank: number): Expl
 
 const TIER_WORDS: Record<Tier, string> = {
   good: 'well',
+  busy: 'busy',
   unproven: 'not proven yet',
+  draining: 'draining',
   unhealthy: 'unhealthy',
   unavailable: 'without this service at the moment',
 }

@@ -3,7 +3,8 @@
  * the guard's ports), one step after the other. What `apply` has resolved for can be dialled.
  *
  * Order: what clients could reach is taken away from the routes first and from the host last; what is new is given to
- * the host before anybody is told. Connections to an address that is gone or has another owner are cut.
+ * the host before anybody is told. Limits change with their rows. Live connections that a change concerns are judged anew
+ * once the whole change is in the tables (revocations.ts).
  */
 import { asNetworkId } from '../lib/address.ts'
 import type { NetworkId } from '../lib/address.ts'
@@ -12,9 +13,10 @@ import type { AppliedChange, Changes, FailedService, FeedTable } from '../lib/fe
 import { asNearcastError } from '../lib/errors.ts'
 import type { NearcastError } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
-import type { Entrance } from './entrance.ts'
+import type { Limits } from './limits/limits.ts'
 import type { Listeners } from './listeners.ts'
 import type { Nearest } from './nearest/nearest.ts'
+import type { Revocations, Touched } from './revocations.ts'
 import type { Routes } from './routes.ts'
 
 /** The host's side; absent where the operator manages the host. */
@@ -28,10 +30,10 @@ export interface FeedOptions {
   readonly routes: Routes
   readonly nodes: { replace(rows: ReadonlyMap<string, NodeRow>): void; put(id: string, row: NodeRow | null): void }
   readonly nearest: Pick<Nearest, 'forget' | 'forgetExcept'>
-  readonly entrance: Pick<Entrance, 'addresses' | 'stale'>
+  readonly limits: Pick<Limits, 'replace' | 'putNetwork' | 'putAddress' | 'removeAddress'>
+  readonly revocations: Pick<Revocations, 'review'>
   readonly listeners: Pick<Listeners, 'open' | 'closeExcept' | 'ports'>
   readonly host: HostNetwork | null
-  readonly cut: (id: number) => void
   readonly log: Logger
 }
 
@@ -59,7 +61,7 @@ export class Feed {
   /** Calls may overlap: tables change at once, the host in order. Never rejects: what failed is named, and tried again. */
   apply(table: FeedTable, changes: Changes): Promise<FailedService[]> {
     if (typeof changes === 'string') this.#snapshot(table)
-    else for (const change of changes) this.#change(change)
+    else this.#changes(changes)
     const touched = typeof changes === 'string' ? null : touchedNetworks(changes)
     return this.#enqueue(touched, servicesOf(changes, table))
   }
@@ -72,36 +74,49 @@ export class Feed {
   }
 
   #snapshot(table: FeedTable): void {
-    const { routes, nodes, nearest, entrance, log } = this.#options
+    const { routes, nodes, nearest, limits, revocations, log } = this.#options
     nodes.replace(table.nodes)
     nearest.forgetExcept(table.services)
     for (const address of routes.replace(table)) log.warn({ address }, 'address outside the plan skipped')
-    for (const address of entrance.addresses()) this.#cutStale(address)
+    limits.replace(table)
+    revocations.review('all')
+  }
+
+  #changes(changes: readonly AppliedChange[]): void {
+    for (const change of changes) this.#change(change)
+    const keys = (table: AppliedChange['table']): Set<string> => new Set(changes.filter((change) => change.table === table).map(({ key }) => key))
+    const touched: Touched = { address: keys('addresses'), service: keys('services'), node: keys('nodes') }
+    this.#options.revocations.review(touched)
   }
 
   #change({ table, key, row }: AppliedChange): void {
-    const { routes, nodes, nearest, log } = this.#options
+    const { routes, nodes, nearest } = this.#options
     // The reader has checked each row against its table's schema.
     switch (table) {
       case 'networks':
-        return routes.putNetwork(Number(key), row as NetworkRow | null)
+        return this.#putNetwork(Number(key), row as NetworkRow | null)
       case 'services':
         if (row === null) nearest.forget(key)
         return routes.putService(key, row as ServiceRow | null)
       case 'nodes':
         return nodes.put(key, row as NodeRow | null)
       case 'addresses':
-        if (!routes.putAddress(key, row as AddressRow | null)) log.warn({ address: key }, 'address outside the plan skipped')
-        return this.#cutStale(key)
+        return this.#putAddress(key, row as AddressRow | null)
       case 'dialers':
     }
   }
 
-  #cutStale(address: string): void {
-    const { routes, entrance, cut, log } = this.#options
-    const stale = entrance.stale(address, routes.findText(address))
-    if (stale.length > 0) log.info({ address, connections: stale.length }, 'address revoked: connections cut')
-    for (const id of stale) cut(id)
+  #putNetwork(id: number, row: NetworkRow | null): void {
+    const { routes, limits } = this.#options
+    routes.putNetwork(id, row)
+    limits.putNetwork(id, row?.limits)
+  }
+
+  #putAddress(address: string, row: AddressRow | null): void {
+    const { routes, limits, log } = this.#options
+    if (!routes.putAddress(address, row)) log.warn({ address }, 'address outside the plan skipped')
+    if (row === null) limits.removeAddress(address)
+    else limits.putAddress(row, row.limits)
   }
 
   #enqueue(touched: ReadonlySet<NetworkId> | null, services: () => readonly string[]): Promise<FailedService[]> {

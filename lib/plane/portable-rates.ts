@@ -64,7 +64,7 @@ class Queue {
   /** The rate ends: everybody's turn. */
   end(): void {
     clearTimeout(this.#timer)
-    for (const turn of [...this.#waiting]) turn()
+    for (const turn of this.#waiting) turn()
     this.#waiting.clear()
   }
 

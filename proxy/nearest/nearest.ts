@@ -26,6 +26,9 @@ export interface NearestOptions {
   readonly placements: (service: string) => readonly Placement[]
 }
 
+/** Whether a node carries its share of a soft limit; `nodes` hold the service. */
+export type HasItsShare = (node: string, nodes: number) => boolean
+
 /** A node that answers, whatever it says, can be reached. */
 const REACHED: ReadonlySet<AttemptOutcome> = new Set(['ok', 'unknown-session', 'rejected', 'unavailable', 'unknown-service', 'overloaded'])
 
@@ -39,19 +42,25 @@ export class Nearest {
   }
 
   /** Best first, computed as far as it is read. Remembers the first one. */
-  *candidates(service: string): Generator<{ readonly node: NodeRow }> {
-    let first = true
-    for (const { contender, tier } of this.order(service)) {
-      if (first && tier === 'good') this.#present.set(service, contender.node)
-      first = false
+  *candidates(service: string, hasItsShare?: HasItsShare): Generator<{ readonly node: NodeRow }> {
+    const standings = this.#standings(service, hasItsShare)
+    // One address at its soft limit must not move the choice of the service's other addresses.
+    let remember = standings.every(({ busy }) => busy !== true)
+    for (const { contender, tier } of choose(standings, this.present(service), this.#options.settings)) {
+      if (remember && tier === 'good') this.#present.set(service, contender.node)
+      remember = false
       yield { node: contender.known.row }
     }
   }
 
   /** The same order, without remembering. */
-  order(service: string): Generator<Ranked<Standing>> {
-    const standings = this.#options.placements(service).flatMap((placement) => this.#standing(service, placement) ?? [])
-    return choose(standings, this.present(service), this.#options.settings)
+  order(service: string, hasItsShare?: HasItsShare): Generator<Ranked<Standing>> {
+    return choose(this.#standings(service, hasItsShare), this.present(service), this.#options.settings)
+  }
+
+  #standings(service: string, hasItsShare: HasItsShare = () => false): Standing[] {
+    const placements = this.#options.placements(service)
+    return placements.flatMap((placement) => this.#standing(service, placement, hasItsShare(placement.node, placements.length)) ?? [])
   }
 
   /** The node chosen last, while nothing clearly better appears. */
@@ -74,12 +83,21 @@ export class Nearest {
     this.#options.nodes.get(id)?.dialled(REACHED.has(outcome) ? null : outcome)
   }
 
-  #standing(service: string, { node, role }: Placement): Standing | null {
+  #standing(service: string, { node, role }: Placement, busy: boolean): Standing | null {
     const known = this.#options.nodes.get(node)
     if (!known) return null
     const unavailable = known.session?.unavailable.get(service)
     const { latency, reachable, health, load } = known
     const latencyMs = latency.smoothedMs
+    const draining = known.row.draining === true
+    const reasons = [
+      unavailable ?? null,
+      health.reason,
+      draining ? 'an operator drains it' : null,
+      reachable ? null : 'no session with it',
+      latencyMs === null ? 'not measured yet' : null,
+      busy ? 'it carries its share of the soft limit' : null,
+    ]
     return {
       node,
       role,
@@ -89,7 +107,9 @@ export class Nearest {
       session: reachable,
       healthy: health.healthy,
       available: unavailable === undefined,
-      reason: unavailable ?? health.reason ?? (reachable ? null : 'no session with it') ?? (latencyMs === null ? 'not measured yet' : null),
+      draining,
+      busy,
+      reason: reasons.find((reason) => reason !== null) ?? null,
       tie: tieOf(known.salt, service),
     }
   }

@@ -27,6 +27,8 @@ export interface NodeOptions {
   readonly random: () => number
   /** How each probe went; null: well. */
   readonly onProbe?: (node: Node, failure: string | null) => void
+  /** It became unhealthy, or well again. */
+  readonly onHealth?: (node: string) => void
 }
 
 /** Probes are moved by up to this share of the interval, both ways. */
@@ -157,5 +159,6 @@ export class Node {
     const { log } = this.#options
     if (change === 'ejected') log.warn({ node: this.#row.id, region: this.#row.region, reason: this.health.reason }, 'node unhealthy')
     else if (change === 'readmitted') log.info({ node: this.#row.id, region: this.#row.region }, 'node healthy again')
+    if (change !== null) this.#options.onHealth?.(this.#row.id)
   }
 }

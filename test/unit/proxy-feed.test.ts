@@ -17,8 +17,8 @@ class World {
   readonly table = new FeedTable()
   readonly routes = new Routes(0xfdaa)
   readonly steps: string[] = []
-  readonly cut: number[] = []
-  stale: (generation: number | undefined) => number[] = () => []
+  readonly reviewed: [string, number | undefined][] = []
+  readonly limits: [string | number, unknown][] = []
   refused = new Map<number, NearcastError>()
   hostFault: NearcastError | null = null
   listening: number[] = []
@@ -26,7 +26,20 @@ class World {
     routes: this.routes,
     nodes: { replace: () => this.steps.push('nodes'), put: (id, row) => this.steps.push(`node ${row === null ? '-' : '+'}${id}`) },
     nearest: { forget: (service) => void this.steps.push(`forget ${service}`), forgetExcept: (services) => void this.steps.push(`forget all but ${[...services.keys()].join()}`) },
-    entrance: { addresses: () => [ADDRESS], stale: (_address, route) => this.stale(route?.generation) },
+    limits: {
+      replace: () => undefined,
+      putNetwork: (network, limits) => void this.limits.push([network, limits]),
+      putAddress: ({ address }, limits) => void this.limits.push([address, limits]),
+      removeAddress: (address) => void this.limits.push([address, undefined]),
+    },
+    revocations: {
+      // What the tables say at the moment of the review.
+      review: (touched) => {
+        const route = this.routes.findText(ADDRESS)
+        const keys = touched === 'all' ? ['all'] : [...(touched.address ?? []), ...(touched.service ?? []), ...(touched.node ?? [])]
+        this.reviewed.push([keys.join(), route?.generation])
+      },
+    },
     listeners: {
       open: (wanted) => {
         this.steps.push(`listen ${wanted.join()}`)
@@ -41,7 +54,6 @@ class World {
       change: (added: Iterable<NetworkId>, removed: Iterable<NetworkId>) => this.#host(`local + ${[...added].join()} - ${[...removed].join()}`),
       open: (ports) => this.#host(`guard ${ports.join()}`),
     },
-    cut: (id) => this.cut.push(id),
     log: createLogger('test', 'silent'),
   })
 
@@ -82,19 +94,25 @@ test('changes: given to the host before they are acknowledged, taken away from i
   expect(world.routes.size).toBe(0)
 })
 
-test('connections to a revoked address, or one with a new owner, are cut at once', async () => {
+test('what a change touches is reviewed at once, after all of it is in the tables', async () => {
   const world = new World()
   await world.apply(NETWORK, serviceOn(6379), addressOf(1))
-  world.stale = (generation) => (generation === 1 ? [] : [7, 8])
-  await world.apply(serviceOn(6379))
-  await world.apply(addressOf(1))
-  expect(world.cut).toEqual([])
+  expect(world.reviewed).toEqual([[`${ADDRESS},s`, 1]])
   const applied = world.apply(addressOf(2))
-  expect(world.cut).toEqual([7, 8])
+  expect(world.reviewed.at(-1)).toEqual([ADDRESS, 2])
   await applied
-  world.table.apply([{ table: 'addresses', key: ADDRESS, row: null }])
+  await world.apply({ table: 'addresses', key: ADDRESS, row: null }, { table: 'services', key: 's', row: null })
+  expect(world.reviewed.at(-1)).toEqual([`${ADDRESS},s`, undefined])
   await world.feed.apply(world.table, 'snapshot')
-  expect(world.cut).toEqual([7, 8, 7, 8])
+  expect(world.reviewed.at(-1)).toEqual(['all', undefined])
+})
+
+test('limits change with their rows, and go with them', async () => {
+  const world = new World()
+  const limits = { maxConnections: 3 }
+  await world.apply({ ...NETWORK, row: { ...NETWORK.row, limits } }, serviceOn(1), { table: 'addresses', key: ADDRESS, row: { address: ADDRESS, network: 1, generation: 1, service: 's', limits } })
+  await world.apply(addressOf(1), { table: 'networks', key: '1', row: null }, { table: 'addresses', key: ADDRESS, row: null })
+  expect(world.limits).toEqual([[1, limits], [ADDRESS, limits], [ADDRESS, undefined], [1, undefined], [ADDRESS, undefined]])
 })
 
 test('a port that is taken fails its services by name, and is tried again until it is free', async () => {

@@ -5,9 +5,11 @@ import { asNetworkId, formatIpv6, machineAddress } from '../../lib/address.ts'
 import { explain } from '../../proxy/explain.ts'
 import { choose, clearlyBetter, score } from '../../proxy/nearest/choose.ts'
 import type { Contender } from '../../proxy/nearest/choose.ts'
+import { Admissions } from '../../proxy/limits/admissions.ts'
 import { Health } from '../../proxy/nearest/health.ts'
 import { Latency } from '../../proxy/nearest/latency.ts'
 import { Nearest } from '../../proxy/nearest/nearest.ts'
+import type { LimitUse } from '../../proxy/limits/limits.ts'
 import type { KnownNode } from '../../proxy/nearest/nearest.ts'
 import { Routes } from '../../proxy/routes.ts'
 import { Random, testSeed } from '../support/random.ts'
@@ -125,6 +127,8 @@ describe('choice', () => {
           healthy: random.below(4) > 0,
           available: random.below(4) > 0,
           session: random.below(4) > 0,
+          draining: random.below(4) === 0,
+          busy: random.below(4) === 0,
           load: random.below(3) * random.below(1000),
           tie: random.below(1000),
         }),
@@ -132,13 +136,21 @@ describe('choice', () => {
       const present = random.below(2) === 0 ? `n${random.below(8)}` : null
       const ranked = [...choose(contenders, present, SETTINGS)]
       expect(ranked.map((entry) => entry.contender.node).toSorted()).toEqual(contenders.map(({ node }) => node).toSorted())
-      const tiers = ranked.map(({ tier }) => ['good', 'unproven', 'unhealthy', 'unavailable'].indexOf(tier))
+      const tiers = ranked.map(({ tier }) => ['good', 'busy', 'unproven', 'draining', 'unhealthy', 'unavailable'].indexOf(tier))
       expect(tiers).toEqual(tiers.toSorted((left, right) => left - right))
       const [first] = ranked
       const good = ranked.filter(({ tier }) => tier === 'good')
       if (first?.tier === 'good') for (const other of good) expect(clearlyBetter((other.score ?? 0) + 0.2, first.score ?? 0, SETTINGS)).toBe(false)
     }
   })
+})
+
+test('a draining node serves only when no other is left, a busy one behind its equals; both before an unhealthy one', () => {
+  const nodes = [contender('near', 1, { draining: true }), contender('mid', 20, { busy: true }), contender('far', 90), contender('ill', 2, { healthy: false })]
+  expect(order(nodes)).toEqual(['far', 'mid', 'near', 'ill'])
+  expect(order([contender('near', 1, { draining: true, healthy: false }), contender('far', 90, { draining: true })])).toEqual(['far', 'near'])
+  // Who was chosen before doesn't stay first while it drains.
+  expect(order([contender('near', 1, { draining: true }), contender('far', 90)], 'near')[0]).toBe('far')
 })
 
 describe('explain', () => {
@@ -154,6 +166,9 @@ describe('explain', () => {
     readonly routes = new Routes(0xfdaa)
     readonly nearest = new Nearest({ settings: SETTINGS, nodes: this.known, placements: (id) => this.routes.placements(id) })
 
+    readonly admissions = new Admissions({ queueLength: 4, queueMs: 1000 })
+    readonly uses = new Map<string, LimitUse>()
+
     constructor() {
       const row: ServiceRow = { id: 'svc', org: 'acme', name: 'cache', kind: 'redis', port: 6379, placements: PLACEMENTS }
       this.routes.putService('svc', row)
@@ -166,8 +181,9 @@ describe('explain', () => {
     }
 
     explain(params: object) {
-      const { routes, nearest } = this
-      return explain({ destination: ADDRESS, ...params }, { proxy: 'mad-1', revision: 7, prefix: 0xfdaa, routes, nearest, settings: SETTINGS })
+      const { routes, nearest, admissions } = this
+      const limits = { use: (name: string) => this.uses.get(name) ?? null }
+      return explain({ destination: ADDRESS, ...params }, { proxy: 'mad-1', revision: 7, prefix: 0xfdaa, routes, nearest, settings: SETTINGS, limits, admissions })
     }
   }
 
@@ -219,6 +235,31 @@ describe('explain', () => {
     fixture.nearest.candidates('svc').next()
     for (let sample = 0; sample < 9; sample++) fixture.known.get('ams-1')?.latency.add(9)
     expect(fixture.explain({ network: 1 }).why).toMatch(/^mad-1 \(mad, 10 ms\) was chosen before and stays: ams-1 \(ams, 9.*\) is not better by 20 % and 1 ms\./)
+  })
+
+  test('says what limits and draining do', () => {
+    const fixture = new Fixture()
+    for (const [node, ms] of [['mad-1', 1], ['ams-1', 25], ['gru-1', 190]] as const) fixture.known.get(node)?.latency.add(ms)
+    expect(fixture.explain({ network: 1 })).not.toHaveProperty('limits')
+    const place = { address: ADDRESS, network: 1 }
+    const limits = { softConnections: 3, maxConnections: 2 }
+    fixture.admissions.setAddress(place, limits, 0)
+    fixture.uses.set(`address/${ADDRESS}`, { limits, connections: 2, rateWaits: { up: 0, down: 0 } })
+    for (const id of [1, 2, 3]) fixture.admissions.enter(id, place, 0)
+    fixture.admissions.placed(1, 'mad-1')
+    const report = fixture.explain({ network: 1 })
+    expect(report).toMatchObject({ chosen: 'ams-1', limits: { address: { maxConnections: 2, connections: 2 }, waiting: 1 } })
+    expect(report.why).toContain('mad-1 (mad, 1 ms) is busy (it carries its share of the soft limit).')
+    expect(report.why).toContain('The address has 2 of 2 connections: a new one waits briefly')
+    // The choice of the service's other addresses stays where it is.
+    const share = (node: string, nodes: number): boolean => fixture.admissions.hasItsShare(place, node, nodes)
+    expect(fixture.nearest.candidates('svc').next().value?.node.id).toBe('mad-1')
+    expect(fixture.nearest.candidates('svc', share).next().value?.node.id).toBe('ams-1')
+    expect(fixture.nearest.present('svc')).toBe('mad-1')
+    const drained = fixture.known.get('ams-1')
+    if (drained) fixture.known.set('ams-1', { ...drained, row: { ...drained.row, draining: true } })
+    expect(fixture.explain({ network: 1 })).toMatchObject({ chosen: 'gru-1' })
+    expect(fixture.explain({ network: 1 }).why).toContain('ams-1 (ams, 25 ms) is draining (an operator drains it).')
   })
 
   test('names both networks of a denial and lists nobody', () => {

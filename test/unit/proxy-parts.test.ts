@@ -21,6 +21,9 @@ import { ruleset } from '../../proxy/host/ruleset.ts'
 import { Listeners, MAX_PORTS } from '../../proxy/listeners.ts'
 import type { Decision } from '../../proxy/routes.ts'
 
+/** Without limits. */
+const OPEN = { enter: () => 'in' as const, leave: () => undefined }
+let hits = 0
 const LOG = createLogger('test', 'silent')
 const network = asNetworkId(1)
 const address = (text: string, port = 1): { ip: ReturnType<typeof parseIpv6>; port: number } => ({ ip: parseIpv6(text), port })
@@ -63,9 +66,9 @@ describe('configuration', () => {
 })
 
 describe('entrance', () => {
-  const route = { address: 'fdaa:0:1:0:1::2', generation: 1, network, org: 'o', service: 's', name: 'n', port: 1, placements: [] }
+  const route = { address: 'fdaa:0:1:0:1::2', generation: 1, network, org: 'o', service: 's', name: 'n', kind: 'tcp' as const, port: 1, placements: [] }
   const open = (maxConnections: number, perNetworkConnections: number): Entrance =>
-    new Entrance({ decide: (source): Decision => ({ allowed: true, route: { ...route, network: asNetworkId(source[5] ?? 0) } }), maxConnections, perNetworkConnections })
+    new Entrance({ decide: (source): Decision => ({ allowed: true, route: { ...route, network: asNetworkId(source[5] ?? 0) } }), maxConnections, perNetworkConnections, turnstile: OPEN, onHit: () => hits++ })
   const destination = address('fdaa:0:1:0:1::2')
 
   test('limits each network, then all together, and what is released is free again', () => {
@@ -74,6 +77,7 @@ describe('entrance', () => {
       const admission = entrance.admit(id, address(source), destination)
       return admission.allowed ? 'in' : admission.reason
     }
+    hits = 0
     expect(['fdaa:0:1::2', 'fdaa:0:1::3', 'fdaa:0:1::4'].map((source, id) => admit(id, source))).toEqual(['in', 'in', 'limit'])
     expect([admit(10, 'fdaa:0:2::1'), admit(11, 'fdaa:0:2::1')]).toEqual(['in', 'limit'])
     entrance.release(2)
@@ -86,24 +90,35 @@ describe('entrance', () => {
     expect(admit(14, 'fdaa:0:1::2')).toBe('draining')
   })
 
-  test('knows whom to cut when an address is revoked or given to another', () => {
+  test('finds open connections by address, service and node', () => {
     const entrance = open(9, 9)
     entrance.admit(1, address('fdaa:0:1::2'), destination)
     entrance.admit(2, address('fdaa:0:1::2'), destination)
-    expect(entrance.stale(route.address, route)).toEqual([])
-    expect(entrance.stale(route.address, { ...route, generation: 2 })).toEqual([1, 2])
-    expect(entrance.stale(route.address, { ...route, service: 'other' })).toEqual([1, 2])
-    entrance.release(1)
-    expect(entrance.stale(route.address, null)).toEqual([2])
-    expect(entrance.addresses()).toEqual([route.address])
+    entrance.served(2, 'mad-1')
+    entrance.served(2, 'gru-1')
+    entrance.served(3, 'mad-1')
+    expect([entrance.of('address', route.address), entrance.of('service', 's'), entrance.of('node', 'mad-1'), entrance.of('node', 'gru-1')]).toEqual([[1, 2], [1, 2], [2], []])
+    expect(entrance.connection(2)).toMatchObject({ service: 's', generation: 1, node: 'mad-1' })
     entrance.release(2)
-    expect(entrance.addresses()).toEqual([])
+    expect([entrance.of('address', route.address), entrance.of('node', 'mad-1'), entrance.ids(), entrance.connection(2)]).toEqual([[1], [], [1], undefined])
+  })
+
+  test('beyond a limit of the address it waits or is refused, and leaves when it ends', () => {
+    const left: number[] = []
+    const entries = ['in', 'waiting', 'refused'] as const
+    const turnstile = { enter: (id: number) => entries[id] ?? 'in', leave: (id: number) => void left.push(id) }
+    const entrance = new Entrance({ decide: () => ({ allowed: true, route }), maxConnections: 9, perNetworkConnections: 9, turnstile, onHit: () => hits++ })
+    const admissions = [0, 1, 2].map((id) => entrance.admit(id, address('fdaa:0:1::2'), destination))
+    expect(admissions[0]).not.toHaveProperty('waits')
+    expect(admissions.slice(1)).toMatchObject([{ allowed: true, waits: true }, { allowed: false, reason: 'limit', network }])
+    for (const id of [0, 1, 2]) entrance.release(id)
+    expect([entrance.open, left]).toEqual([0, [0, 1]])
   })
 
   test('leaves nothing of a denied connection', () => {
-    const entrance = new Entrance({ decide: () => ({ allowed: false, reason: 'foreign-network', sourceNetwork: null, network }), maxConnections: 1, perNetworkConnections: 1 })
+    const entrance = new Entrance({ decide: () => ({ allowed: false, reason: 'foreign-network', sourceNetwork: null, network }), maxConnections: 1, perNetworkConnections: 1, turnstile: OPEN, onHit: () => hits++ })
     for (let id = 0; id < 5; id++) expect(entrance.admit(id, address('fdaa:0:2::2'), destination)).toMatchObject({ reason: 'foreign-network' })
-    expect([entrance.open, entrance.addresses()]).toEqual([0, []])
+    expect([entrance.open, entrance.ids()]).toEqual([0, []])
   })
 })
 
