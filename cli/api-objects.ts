@@ -26,8 +26,9 @@ export const redisObject = z.looseObject({
   port: z.number(),
   hostname: z.string(),
   username: z.string(),
-  password: z.string(),
-  url: z.string(),
+  /** Left out for a token that may only read. */
+  password: z.string().optional(),
+  url: z.string().optional(),
   env: z.record(z.string(), z.union([z.string(), z.number()])),
   createdAt: z.string().optional(),
   state: z.unknown().optional(),
@@ -37,7 +38,8 @@ export type RedisObject = z.infer<typeof redisObject>
 
 export const serviceObject = z.looseObject({ id: z.string(), name: z.string(), kind: z.string(), port: z.number() })
 export const addressObject = z.looseObject({ address: z.string(), service: z.string().optional() })
-export const tokenObject = z.looseObject({ id: z.string(), name: z.string().optional(), role: z.string().optional(), token: z.string().optional() })
+export const tokenObject = z.looseObject({ id: z.string(), name: z.string().optional(), role: z.string().optional(), scopes: z.array(z.string()).optional(), expiresAt: z.string().optional(), token: z.string().optional() })
+export const regionObject = z.looseObject({ id: z.string() })
 export const joinToken = z.looseObject({ token: z.string() })
 
 /** A list, bare or as the only array member of an object (`{"databases": […]}`). */

@@ -1,24 +1,9 @@
-/** `nearcast dev …`: a whole cluster on this machine, commands inside it, faults on demand. */
-import { spawn } from 'node:child_process'
-import { request } from 'node:http'
+/** `nearcast dev …`: a whole cluster on this machine, commands inside it, faults on demand. dev-work.ts does the work. */
 import { InvalidArgumentError } from 'commander'
 import type { Command } from 'commander'
-import { z } from 'zod'
-import { NearcastError } from '../../lib/errors.ts'
-import { askCluster, clusterInfo, clusterStatus } from '../dev/control-client.ts'
-import type { ClusterInfo } from '../dev/control-client.ts'
-import type { ControlRequest } from '../dev/control-protocol.ts'
-import { enter, hostsFile } from '../dev/enter.ts'
 import { VERBS } from '../dev/kept-program.ts'
 import type { Verb } from '../dev/kept-program.ts'
-import { adminSocket, logFile } from '../dev/programs.ts'
-import { Progress } from '../dev/progress.ts'
-import { summarize } from '../dev/summary.ts'
-import { Supervisor } from '../dev/supervisor.ts'
-import { colours, createOutput, table } from '../output.ts'
-import type { Output } from '../output.ts'
-import { clusterName } from './program.ts'
-import type { GlobalOptions } from './session.ts'
+import type { ExecOptions, LinkOptions, LogOptions, StartOptions } from './dev-work.ts'
 import { whole } from './values.ts'
 
 const VERB_HELP: Readonly<Record<Verb, string>> = {
@@ -31,17 +16,7 @@ const VERB_HELP: Readonly<Record<Verb, string>> = {
 const DONE: Readonly<Record<Verb, string>> = { stop: 'stopped', start: 'started', kill: 'killed', pause: 'paused', resume: 'resumed' }
 const TARGET = '<region or host>/<router|agent|proxy>, or <region>/redis:<org>/<name> for kill and start'
 
-interface StartOptions {
-  readonly topology?: string
-  readonly apiPort: number
-}
-
-interface ExecOptions {
-  readonly org?: string
-  readonly region?: string
-  readonly host?: string
-  readonly on?: string
-}
+const work = async () => import('./dev-work.ts')
 
 export function addDevCommands(program: Command): void {
   const dev = program
@@ -49,7 +24,7 @@ export function addDevCommands(program: Command): void {
     .description('run a whole cluster on this machine: regions, links with real delays, demo databases')
     .option('--topology <file>', 'another topology than the default one')
     .option('--api-port <port>', 'port of the API on 127.0.0.1 (default: any free one)', whole, 0)
-    .action(start)
+    .action(async (options: StartOptions, command: Command) => (await work()).start(options, command))
 
   dev
     .command('exec')
@@ -59,178 +34,51 @@ export function addDevCommands(program: Command): void {
     .option('--host <host>', 'the app host beside this host')
     .option('--on <place>', 'a host, or <region or host>/<program>: the host that runs it')
     .argument('<command...>', 'after --')
-    .action(exec)
+    .action(async (words: string[], options: ExecOptions, command: Command) => (await work()).exec(words, options, command))
 
   for (const verb of VERBS) {
     dev
       .command(`${verb} <target>`)
       .description(VERB_HELP[verb])
       .addHelpText('after', `\ntarget: ${TARGET}`)
-      .action((target: string, _options: object, command: Command) => obeyed(command, { operation: 'steer', target, verb }, DONE[verb]))
+      .action(async (target: string, _options: object, command: Command) => (await work()).obeyed(command, { operation: 'steer', target, verb }, DONE[verb]))
   }
   dev
     .command('break <target>')
     .description('kill a tenant’s engine again and again, until "dev start" or "dev restore"; target: <region>/redis:<org>/<name>')
-    .action((target: string, _options: object, command: Command) => obeyed(command, { operation: 'break', target, on: true }, 'broken'))
+    .action(async (target: string, _options: object, command: Command) => (await work()).obeyed(command, { operation: 'break', target, on: true }, 'broken'))
   dev
     .command('blackhole <target>')
     .description('drop what would open a connection to an agent; target: <region or host>/agent')
-    .action((target: string, _options: object, command: Command) => obeyed(command, { operation: 'blackhole', target, on: true }, 'blackholed'))
+    .action(async (target: string, _options: object, command: Command) => (await work()).obeyed(command, { operation: 'blackhole', target, on: true }, 'blackholed'))
   dev
     .command('restore [target]')
     .description('end every fault, or those of one target')
-    .action((target: string | undefined, _options: object, command: Command) => obeyed(command, { operation: 'restore', ...(target !== undefined && { target }) }, 'restored'))
+    .action(async (target: string | undefined, _options: object, command: Command) => (await work()).obeyed(command, { operation: 'restore', ...(target !== undefined && { target }) }, 'restored'))
   dev
     .command('link <link>')
     .description('change a link between two regions, like mad-ams, while it is in use')
     .option('--rtt <time>', 'round-trip time: 80ms or 0.5s', duration)
     .option('--drop', 'lose every packet')
     .option('--restore', 'lose none')
-    .action(link)
+    .action(async (id: string, options: LinkOptions, command: Command) => (await work()).link(id, options, command))
 
-  dev.command('status').description('programs, links and faults of the cluster').action(status)
+  dev.command('status').description('programs, links and faults of the cluster').action(async (options: object, command: Command) => (await work()).status(options, command))
   dev
     .command('logs <target>')
     .description('what a program logged; target: <region or host>/<router|agent|proxy>')
     .option('-f, --follow', 'and what it logs from now on')
     .option('-n, --lines <count>', 'so many of the last lines', whole, 1000)
-    .action(logs)
-  dev.command('metrics <target>').description('the metrics of a program, in Prometheus text').action(metrics)
+    .action(async (target: string, options: LogOptions, command: Command) => (await work()).logs(target, options, command))
+  dev.command('metrics <target>').description('the metrics of a program, in Prometheus text').action(async (target: string, options: object, command: Command) => (await work()).metrics(target, options, command))
   dev
     .command('down')
     .description('end the cluster')
-    .action(async (_options: object, command: Command) => {
-      await ask(command, { operation: 'down' }, z.null())
-      output(command).show({ ended: true }, () => 'The cluster ends.')
-    })
-}
-
-function output(command: Command): Output {
-  return createOutput(command.optsWithGlobals<GlobalOptions>().json === true)
-}
-
-function ask<Schema extends z.ZodType>(command: Command, message: ControlRequest, schema: Schema): Promise<z.infer<Schema>> {
-  return askCluster(clusterName(command), message, schema)
-}
-
-async function start(options: StartOptions, command: Command): Promise<void> {
-  const { json } = output(command)
-  const cluster = clusterName(command)
-  const progress = new Progress(process.stderr, json)
-  const interrupted = new AbortController()
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupted.abort())
-  const settings = {
-    cluster,
-    topologyFile: options.topology,
-    apiPort: options.apiPort,
-    progress: (step: string) => progress.step(step),
-    notice: (text: string) => progress.notice(text),
-  }
-  const supervisor = await Supervisor.start(settings, interrupted.signal).finally(() => progress.done())
-  try {
-    const { value, lines } = summarize(supervisor.cluster, cluster, process.env['NEARCAST_COMMAND'] ?? 'nearcast')
-    output(command).show(value, () => lines)
-    const reason = await supervisor.ended(interrupted.signal)
-    if (reason !== null) throw new NearcastError('dev.failed', `The cluster ended by itself: ${reason}.`)
-  } finally {
-    await supervisor.stop()
-  }
-}
-
-async function exec(words: string[], options: ExecOptions, command: Command): Promise<void> {
-  const info = await ask(command, { operation: 'info' }, clusterInfo)
-  const place = options.on === undefined ? await appHost(info, options, command) : { namespace: hostOf(info, options.on), hosts: null }
-  process.exitCode = await enter({ insidePid: info.insidePid, ...place, command: words })
-}
-
-async function appHost(info: ClusterInfo, options: ExecOptions, command: Command): Promise<{ namespace: string; hosts: string }> {
-  const found = info.appHosts.find(
-    (app) =>
-      app.org === options.org &&
-      (options.region === undefined || app.region === options.region) &&
-      (options.host === undefined || app.host === options.host),
-  )
-  if (options.org === undefined) throw new NearcastError('cli.usage', 'Say where: --org <org> --region <region> for an app host, or --on <host>.')
-  if (found === undefined) {
-    const known = info.appHosts.map((app) => `${app.org}/${app.region}`).join(', ')
-    throw new NearcastError('dev.unknown-target', `${options.org} has no app host in ${options.region ?? options.host ?? 'any region'}; there are ${known}.`)
-  }
-  const names = await ask(command, { operation: 'names', org: found.org }, z.array(z.object({ name: z.string(), address: z.string() })))
-  return { namespace: found.id, hosts: hostsFile(found, names) }
-}
-
-/** `mad-2`, `mad-2/proxy` and `mad/proxy` (the region's first host that runs one). */
-function hostOf(info: ClusterInfo, on: string): string {
-  const place = on.split('/')[0] ?? ''
-  const host = info.regions.find(({ id, hosts }) => id === place || hosts.includes(place))
-  if (host === undefined) throw new NearcastError('dev.unknown-target', `There is no host or region "${place}"; there are ${info.regions.flatMap(({ hosts }) => hosts).join(', ')}.`)
-  return host.hosts.includes(place) ? place : (host.hosts[0] ?? '')
-}
-
-async function obeyed(command: Command, message: ControlRequest, done: string): Promise<void> {
-  const targets = await ask(command, message, z.array(z.string()))
-  output(command).show({ [done]: targets }, () => (targets.length === 0 ? 'There was nothing to do.' : targets.map((target) => `${target}: ${done}`)))
-}
-
-async function link(id: string, options: { rtt?: number; drop?: true; restore?: true }, command: Command): Promise<void> {
-  const changes = [...(options.rtt === undefined ? [] : [{ rttMs: options.rtt }]), ...(options.drop ? ['drop' as const] : []), ...(options.restore ? ['restore' as const] : [])]
-  const [change, ...more] = changes
-  if (change === undefined || more.length > 0) throw new NearcastError('cli.usage', 'Give one of --rtt <time>, --drop and --restore.')
-  const now = await ask(command, { operation: 'link', link: id, change }, clusterStatus.shape.links.element)
-  output(command).show(now, () => `${now.id}: ${now.rttMs} ms${now.dropping ? ', loses every packet' : ''}`)
+    .action(async (options: object, command: Command) => (await work()).down(options, command))
 }
 
 function duration(text: string): number {
   const [, value, unit] = /^(\d+(?:\.\d+)?)\s*(ms|s)?$/.exec(text) ?? []
   if (value === undefined) throw new InvalidArgumentError('Write a time like 80ms or 0.5s.')
   return Number(value) * (unit === 's' ? 1000 : 1)
-}
-
-async function status(_options: object, command: Command): Promise<void> {
-  const now = await ask(command, { operation: 'status' }, clusterStatus)
-  output(command).show(now, () => [
-    table(['program', 'state', 'restarts'], now.programs.map(({ id, state, restarts }) => [id, state === 'running' ? state : colours.yellow(state), restarts])),
-    '',
-    table(['link', 'round trip', ''], now.links.map(({ id, rttMs, dropping }) => [id, `${rttMs} ms`, dropping ? colours.yellow('cut') : ''])),
-    ...[...now.faults.blackholes.map((id) => `${id} is a black hole`), ...now.faults.crashLoops.map((id) => `${id} is in a crash loop`)].map((line) => colours.yellow(line)),
-  ])
-}
-
-async function programs(command: Command, target: string): Promise<{ ids: string[]; root: string }> {
-  const [info, { programs: running }] = await Promise.all([ask(command, { operation: 'info' }, clusterInfo), ask(command, { operation: 'status' }, clusterStatus)])
-  const [place = '', kind] = target.split('/')
-  const hosts = info.regions.find(({ id }) => id === place)?.hosts ?? [place]
-  const ids = running.map(({ id }) => id).filter((id) => id === target || hosts.some((host) => id === `${host}/${kind}`))
-  if (ids.length === 0) throw new NearcastError('dev.unknown-target', `There is no program ${target}; there are ${running.map(({ id }) => id).join(', ')}.`)
-  return { ids, root: `/proc/${info.insidePid}/root` }
-}
-
-async function logs(target: string, options: { follow?: true; lines: number }, command: Command): Promise<void> {
-  const { ids, root } = await programs(command, target)
-  const words = ['-n', String(options.lines), ...(options.follow ? ['-f'] : []), ...ids.map((id) => root + logFile(id))]
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', 'tail', ...words], { stdio: 'inherit' })
-  process.exitCode = await new Promise<number>((resolve, reject) => {
-    child.on('error', reject)
-    child.on('close', (code) => resolve(code ?? 0))
-  })
-}
-
-async function metrics(target: string, _options: object, command: Command): Promise<void> {
-  const { ids, root } = await programs(command, target)
-  for (const id of ids) process.stdout.write(await scrape(root + adminSocket(id), id))
-}
-
-function scrape(socketPath: string, id: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const failed = (error: Error): void => reject(new NearcastError('dev.failed', `${id} doesn't answer: ${error.message}; see "nearcast dev status".`))
-    const asked = request({ socketPath, path: '/metrics', timeout: 5000 }, (response) => {
-      let text = ''
-      response.on('data', (data: Buffer) => (text += data.toString()))
-      response.on('end', () => resolve(text))
-      response.on('error', failed)
-    })
-    asked.on('timeout', () => asked.destroy(new Error('no answer in time')))
-    asked.on('error', failed)
-    asked.end()
-  })
 }

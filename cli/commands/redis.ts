@@ -1,16 +1,20 @@
 /** `nearcast redis …`: databases of an organization. */
+import { randomInt } from 'node:crypto'
 import type { Command } from 'commander'
 import type { Provisioning, RedisObject } from '../api-objects.ts'
-import { listOf, redisObject } from '../api-objects.ts'
+import { listOf, redisObject, regionObject } from '../api-objects.ts'
+import { generateName } from '../generated-name.ts'
 import type { Output } from '../output.ts'
 import { colours, facts, milliseconds, table } from '../output.ts'
-import type { WithSession } from './program.ts'
+import { confirmed, YES_OPTION } from './confirm.ts'
+import type { Session, WithSession } from './session.ts'
+import { ORG_OPTION } from './session.ts'
 import { list, segment, whole } from './values.ts'
 
 interface CreateOptions {
-  readonly org: string
-  readonly name: string
-  readonly region: string
+  readonly org?: string
+  readonly name?: string
+  readonly region?: string
   readonly replicas?: readonly string[]
   readonly network?: string
   readonly appendFsync?: string
@@ -19,26 +23,24 @@ interface CreateOptions {
 
 export function addRedisCommands(program: Command, withSession: WithSession): void {
   const redis = program.command('redis').description('databases: create, list, look at, connect to, destroy')
-  const org = ['--org <org>', 'organization, by name or id'] as const
 
   redis
     .command('create')
     .description('make a database with its own address on the network of an organization')
-    .requiredOption(...org)
-    .requiredOption('--name <name>', 'its name; clients reach it as <name>.flycast')
-    .requiredOption('--region <region>', 'where the primary is (it stays there)')
+    .option(...ORG_OPTION)
+    .option('--name <name>', 'its name; clients reach it as <name>.flycast (default: a generated one)')
+    .option('--region <region>', 'where the primary is (it stays there)')
     .option('--replicas <regions>', 'where read replicas are: ams,gru', list)
     .option('--network <network>', "one of the organization's networks, when it has several")
     .option('--append-fsync <policy>', 'everysec, or always: no acknowledged write is ever lost')
     .option('--max-memory <bytes>', 'data size limit in bytes', whole)
     .action((options: CreateOptions, command: Command) =>
-      withSession(command, async ({ api, output }) => {
-        const { org: owner, replicas, maxMemory, ...rest } = options
-        const database = await api.post(`/v1/orgs/${segment(owner)}/redis`, {
-          ...rest,
-          ...(replicas !== undefined && { replicas }),
-          ...(maxMemory !== undefined && { maxMemoryBytes: maxMemory }),
-        }, redisObject)
+      withSession(command, async (session) => {
+        const { api, output } = session
+        const { org, maxMemory, ...rest } = options
+        const owner = await session.org(org)
+        const wanted = await answered(session, rest)
+        const database = await api.post(`/v1/orgs/${segment(owner)}/redis`, { ...wanted, ...(maxMemory !== undefined && { maxMemoryBytes: maxMemory }) }, redisObject)
         output.show(database, () => created(database))
       }),
     )
@@ -46,10 +48,10 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
   redis
     .command('list')
     .description('databases of an organization')
-    .requiredOption(...org)
-    .action((options: { org: string }, command: Command) =>
-      withSession(command, async ({ api, output }) => {
-        const databases = await api.get(`/v1/orgs/${segment(options.org)}/redis`, listOf(redisObject))
+    .option(...ORG_OPTION)
+    .action((options: { org?: string }, command: Command) =>
+      withSession(command, async ({ api, output, org }) => {
+        const databases = await api.get(`/v1/orgs/${segment(await org(options.org))}/redis`, listOf(redisObject))
         const rows = databases.map((each) => [each.id, each.name, each.region, each.replicas.join(','), each.address, String(each.state)])
         output.show(databases, () => table(['id', 'name', 'primary region', 'read regions', 'address', 'state'], rows))
       }),
@@ -58,10 +60,10 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
   redis
     .command('status <name>')
     .description('everything about a database, its password included')
-    .requiredOption(...org)
-    .action((name: string, options: { org: string }, command: Command) =>
-      withSession(command, async ({ api, output }) => {
-        const database = await api.get(`/v1/orgs/${segment(options.org)}/redis/${segment(name)}`, redisObject)
+    .option(...ORG_OPTION)
+    .action((name: string, options: { org?: string }, command: Command) =>
+      withSession(command, async ({ api, output, org }) => {
+        const database = await api.get(`/v1/orgs/${segment(await org(options.org))}/redis/${segment(name)}`, redisObject)
         output.show(database, () => described(database))
       }),
     )
@@ -69,10 +71,10 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
   redis
     .command('connect <name>')
     .description('how to reach a database, from an app and from here')
-    .requiredOption(...org)
-    .action((name: string, options: { org: string }, command: Command) =>
-      withSession(command, async ({ api, output }) => {
-        const database = await api.get(`/v1/orgs/${segment(options.org)}/redis/${segment(name)}`, redisObject)
+    .option(...ORG_OPTION)
+    .action((name: string, options: { org?: string }, command: Command) =>
+      withSession(command, async ({ api, output, org }) => {
+        const database = await api.get(`/v1/orgs/${segment(await org(options.org))}/redis/${segment(name)}`, redisObject)
         output.show(database, () => connectHints(database, output))
       }),
     )
@@ -80,13 +82,38 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
   redis
     .command('destroy <name>')
     .description("remove a database; its address is never given to another one. This can't be undone")
-    .requiredOption(...org)
-    .action((name: string, options: { org: string }, command: Command) =>
-      withSession(command, async ({ api, output }) => {
-        await api.delete(`/v1/orgs/${segment(options.org)}/redis/${segment(name)}`)
-        output.show({ destroyed: name }, () => `Your Redis database ${name} was destroyed.`)
+    .option(...ORG_OPTION)
+    .option(...YES_OPTION)
+    .action((name: string, options: { org?: string; yes?: true }, command: Command) =>
+      withSession(command, async (session) => {
+        const path = `/v1/orgs/${segment(await session.org(options.org))}/redis/${segment(name)}`
+        // What isn't there needs no confirmation.
+        const database = await session.api.get(path, redisObject)
+        await confirmed(session, database.name, options.yes)
+        await session.api.delete(path)
+        session.output.show({ destroyed: database.name }, () => `Your Redis database ${database.name} was destroyed.`)
       }),
     )
+}
+
+/** What the options leave open is asked for where somebody can answer; a name alone is generated. */
+async function answered<Options extends { readonly name?: string; readonly region?: string; readonly replicas?: readonly string[] }>(
+  { api, prompter }: Session,
+  options: Options,
+): Promise<Options & { name: string; region: string }> {
+  const { name = prompter.interactive ? await prompter.text('Choose a database name (leave blank to generate one):', '--name <name>', checkName) : '', region } = options
+  const named = { ...options, name: name === '' ? generateName(randomInt) : name }
+  if (region !== undefined) return { ...named, region }
+  const regions = prompter.interactive ? (await api.get('/v1/regions', listOf(regionObject))).map(({ id }) => ({ value: id })) : []
+  const primary = await prompter.choose("Choose a primary region (can't be changed later):", '--region <region>', regions)
+  const others = regions.filter(({ value }) => value !== primary)
+  if (options.replicas !== undefined || others.length === 0) return { ...named, region: primary }
+  const replicas = await prompter.chooseSome('Optionally, choose one or more replica regions:', '--replicas <regions>', others)
+  return { ...named, region: primary, replicas }
+}
+
+function checkName(name: string): string | undefined {
+  return name === '' || /^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/.test(name) ? undefined : 'Use up to 40 of a-z, 0-9 and "-", not at the ends.'
 }
 
 function created(database: RedisObject): string[] {
@@ -98,7 +125,7 @@ function created(database: RedisObject): string[] {
 
 function described(database: RedisObject): string {
   return facts([
-    ['url', database.url],
+    ['url', database.url ?? 'hidden: the token may only read'],
     ['address', database.address],
     ['port', database.port],
     ['primary region', database.region],
@@ -118,9 +145,11 @@ function provisioned({ ms, proxies, agents, missing }: Provisioning): string {
 
 function connectHints(database: RedisObject, output: Output): string[] {
   output.hint(colours.dim('From an app host of the organization (redis-cli before 7.2 takes no IPv6 address in a URL, so it carries the name):'))
+  // A token that may only read is shown no password.
+  const { url = `redis://default@${database.hostname}:${database.port}` } = database
   return [
-    `redis-cli -u ${database.url}`,
+    `redis-cli -u ${url}`,
     `redis-cli -h ${database.address} -p ${database.port} --user ${database.username} --askpass`,
-    `nearcast dev exec --org ${database.org} --region ${database.region} -- redis-cli -u ${database.url}`,
+    `nearcast dev exec --org ${database.org} --region ${database.region} -- redis-cli -u ${url}`,
   ]
 }

@@ -4,7 +4,9 @@ import { z } from 'zod'
 import { anyObject, listOf } from '../api-objects.ts'
 import type { Cell } from '../output.ts'
 import { milliseconds, table } from '../output.ts'
-import type { WithSession } from './program.ts'
+import { confirmed, YES_OPTION } from './confirm.ts'
+import type { Session, WithSession } from './session.ts'
+import { ORG_OPTION } from './session.ts'
 import { list, segment, whole } from './values.ts'
 
 type Row = Readonly<Record<string, unknown>>
@@ -81,18 +83,20 @@ const COLLECTIONS: readonly Collection[] = [
     name: 'tokens',
     about: 'API tokens; only their hashes are kept',
     path: '/v1/tokens',
-    columns: ['id', 'name', 'role', 'org', 'createdAt'],
+    columns: ['id', 'name', 'role', 'org', 'scopes', 'expiresAt', 'createdAt'],
     creates: [
       ['--name <name>', 'what it is for', 'name'],
       ['--role <role>', 'operator or member', 'role'],
       ['--org <org>', 'the organization of a member', 'org'],
+      ['--scopes <scopes>', 'read: look at everything but credentials; read,write: everything (default)', 'scopes', list],
+      ['--expires-at <time>', 'when it ends: 2030-01-31T00:00:00Z (default: never)', 'expiresAt'],
     ],
     removes: 'revoke',
   },
 ]
 
 /** Members of a create body that may be left out. */
-const OPTIONAL = new Set(['network', 'org', 'kind', 'backend', 'proxyHeader'])
+const OPTIONAL = new Set(['network', 'org', 'kind', 'backend', 'proxyHeader', 'scopes', 'expiresAt'])
 
 export function addRegistryCommands(program: Command, withSession: WithSession): void {
   for (const collection of COLLECTIONS) addCollection(program, collection, withSession)
@@ -180,12 +184,14 @@ function explained(report: z.infer<typeof explainObject>): string[] {
 function addCollection(program: Command, collection: Collection, withSession: WithSession): void {
   const ofOrg = collection.path.includes('{org}')
   const group = program.command(collection.name).description(collection.about)
-  const path = (org: string | undefined): string => collection.path.replace('{org}', segment(org ?? ''))
-  const scoped = (command: Command): Command => (ofOrg ? command.requiredOption('--org <org>', 'organization, by name or id') : command)
+  const path = async (session: Session, org: string | undefined): Promise<string> =>
+    ofOrg ? collection.path.replace('{org}', segment(await session.org(org))) : collection.path
+  const scoped = (command: Command): Command => (ofOrg ? command.option(...ORG_OPTION) : command)
 
   scoped(group.command('list').description(`list ${collection.name}`)).action((options: { org?: string }, command: Command) =>
-    withSession(command, async ({ api, output }) => {
-      const rows = await api.get(path(options.org), listOf(anyObject))
+    withSession(command, async (session) => {
+      const { api, output } = session
+      const rows = await api.get(await path(session, options.org), listOf(anyObject))
       output.show(rows, () => rowsTable(collection.columns, rows))
     }),
   )
@@ -197,20 +203,27 @@ function addCollection(program: Command, collection: Collection, withSession: Wi
       else create.requiredOption(flag, about, parse ?? String)
     }
     create.action((options: Readonly<Record<string, unknown>> & { org?: string }, command: Command) =>
-      withSession(command, async ({ api, output }) => {
+      withSession(command, async (session) => {
+        const { api, output } = session
         const members = (collection.creates ?? []).map(([, , member]) => member)
         const body = Object.fromEntries(members.filter((member) => options[member] !== undefined).map((member) => [member, options[member]]))
-        const made = await api.post(path(options.org), body, anyObject)
+        const made = await api.post(await path(session, options.org), body, anyObject)
         output.show(made, () => Object.entries(made).map(([key, value]) => `${key}  ${text(value)}`))
       }),
     )
   }
 
   if (collection.removes !== undefined) {
-    scoped(group.command(`${collection.removes} <id>`).description(`${collection.removes} one of the ${collection.name}, everywhere at once`)).action(
-      (id: string, options: { org?: string }, command: Command) =>
-        withSession(command, async ({ api, output }) => {
-          await api.delete(`${path(options.org)}/${segment(id)}`)
+    const destroys = collection.removes === 'destroy'
+    const remove = scoped(group.command(`${collection.removes} <id>`).description(`${collection.removes} one of the ${collection.name}, everywhere at once`))
+    if (destroys) remove.option(...YES_OPTION)
+    remove.action(
+      (id: string, options: { org?: string; yes?: true }, command: Command) =>
+        withSession(command, async (session) => {
+          const { api, output } = session
+          const base = await path(session, options.org)
+          if (destroys) await confirmed(session, id, options.yes)
+          await api.delete(`${base}/${segment(id)}`)
           output.show({ id }, () => `${id}: done.`)
         }),
     )

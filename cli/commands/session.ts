@@ -1,12 +1,21 @@
 /**
- * What every command gets: the API to ask, how to show answers, and the options that stand before the command.
- * The API is named by NEARCAST_API and NEARCAST_TOKEN (or their options), else found in the running development cluster.
+ * What every command gets: the API to ask, whom it is about, how to show answers and how to ask back.
+ *
+ * The API, first that says so: options, environment (NEARCAST_API and NEARCAST_TOKEN, or NEARCAST_CLUSTER), the default
+ * context (`nearcast use`), the running development cluster. The organization: --org, NEARCAST_ORG, the default context.
  */
+import type { Command } from 'commander'
 import { NearcastError } from '../../lib/errors.ts'
 import { ApiClient } from '../api-client.ts'
 import type { ApiAccess } from '../api-client.ts'
+import { listOf, orgObject } from '../api-objects.ts'
+import { loadContext } from '../context.ts'
 import type { Output } from '../output.ts'
 import { createOutput } from '../output.ts'
+import type { Prompter } from '../prompt.ts'
+import { createPrompter } from '../prompt.ts'
+
+export const DEFAULT_CLUSTER = 'dev'
 
 export interface GlobalOptions {
   readonly json?: boolean
@@ -18,22 +27,47 @@ export interface GlobalOptions {
 export interface Session {
   readonly output: Output
   readonly api: ApiClient
+  readonly url: string
+  readonly prompter: Prompter
+  /** `given`: the option. Asks when nothing says which. @throws NearcastError cli.usage */
+  readonly org: (given: string | undefined) => Promise<string>
 }
 
-/** The API of the running development cluster. @throws NearcastError dev.not-running */
-export type FindCluster = () => Promise<ApiAccess>
+/** Runs a command's work with the API that its options, the environment, the context or a running cluster name. */
+export type WithSession = (command: Command, work: (session: Session) => Promise<void>) => Promise<void>
+
+export const ORG_OPTION = ['--org <org>', 'organization, by name or id (else NEARCAST_ORG, else the one of "nearcast use")'] as const
+
+export function clusterName(command: Command): string {
+  return command.optsWithGlobals<GlobalOptions>().cluster ?? process.env['NEARCAST_CLUSTER'] ?? loadContext().cluster ?? DEFAULT_CLUSTER
+}
+
+export const withSession: WithSession = async (command, work) => {
+  const options = command.optsWithGlobals<GlobalOptions>()
+  const output = createOutput(options.json === true)
+  const prompter = createPrompter(options.json === true)
+  const access = await findApi(command, options)
+  const api = new ApiClient(access)
+  const org = async (given: string | undefined): Promise<string> => {
+    const known = given ?? process.env['NEARCAST_ORG'] ?? loadContext().org
+    if (known !== undefined) return known
+    const orgs = prompter.interactive ? await api.get('/v1/orgs', listOf(orgObject)) : []
+    return prompter.choose('Select organization:', '--org <org>, or choose one for good with "nearcast use <org>"', orgs.map(({ name, id }) => ({ value: name, hint: id })))
+  }
+  await work({ output, api, url: access.url, prompter, org })
+}
 
 /** @throws NearcastError dev.not-running, config.missing */
-export async function openSession(options: GlobalOptions, findCluster: FindCluster): Promise<Session> {
-  return { output: createOutput(options.json === true), api: new ApiClient(await place(options, findCluster)) }
-}
-
-async function place(options: GlobalOptions, findCluster: FindCluster): Promise<ApiAccess> {
-  const api = options.api ?? process.env['NEARCAST_API']
-  const token = options.token ?? process.env['NEARCAST_TOKEN']
-  if (api !== undefined) {
-    if (token === undefined) throw new NearcastError('config.missing', 'NEARCAST_API is set but no token; set NEARCAST_TOKEN, too.', { side: 'client' })
-    return { url: api, token }
+async function findApi(command: Command, options: GlobalOptions): Promise<ApiAccess> {
+  const named = options.api ?? process.env['NEARCAST_API']
+  const ofCluster = options.cluster ?? process.env['NEARCAST_CLUSTER']
+  const url = named ?? (ofCluster === undefined ? loadContext().api : undefined)
+  if (url !== undefined) {
+    const token = options.token ?? process.env['NEARCAST_TOKEN']
+    if (token !== undefined) return { url, token }
+    throw new NearcastError('config.missing', `A token for ${url} is missing; set NEARCAST_TOKEN.`, { side: 'client' })
   }
-  return findCluster()
+  const { askCluster, clusterInfo } = await import('../dev/control-client.ts')
+  const info = await askCluster(clusterName(command), { operation: 'info' }, clusterInfo)
+  return { url: info.api, token: info.token }
 }

@@ -9,7 +9,6 @@ import { peerCredentials } from '../../lib/kernel/peer-credentials.ts'
 import { VERBS } from './kept-program.ts'
 
 export const MAX_LINE_BYTES = 1 << 20
-export const DEFAULT_CLUSTER = 'dev'
 
 const target = z.string().min(1).max(100)
 
