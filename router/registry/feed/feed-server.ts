@@ -6,7 +6,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
-import { NearcastError } from '../../../lib/errors.ts'
+import { asNearcastError, NearcastError } from '../../../lib/errors.ts'
 import type { ChannelTimes } from '../../../lib/feed/channel.ts'
 import { ChannelAcceptor } from '../../../lib/feed/channel.ts'
 import { identityOf } from '../../../lib/identity.ts'
@@ -24,6 +24,9 @@ export interface FeedServerOptions {
   readonly limits?: Partial<ReaderLimits>
   readonly times?: ChannelTimes
 }
+
+/** For a refused peer to take its answer. */
+const REFUSAL_MS = 1000
 
 export type ReaderStatus = ReaderConnection['status']
 
@@ -46,7 +49,7 @@ export class FeedServer {
     const identity = request.url === '/v1/feed' && !this.#closed ? this.#authenticate(socket) : null
     if (identity === null) {
       this.#options.log.warn({ peer: request.socket.remoteAddress }, 'feed: refused, no certificate that counts')
-      socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
+      refuse(socket)
       return
     }
     this.#acceptor.accept(request, socket, head, (open) => this.#onReader(identity, open))
@@ -105,7 +108,7 @@ export class FeedServer {
         },
         onAck: (revision, failed) => {
           this.acknowledgements.acknowledged(identity, revision, failed)
-          for (const listener of this.#ackListeners) listener()
+          for (const listener of this.#ackListeners) this.#guarded(`after the acknowledgement of ${identity}`, listener)
         },
       },
       open,
@@ -126,7 +129,30 @@ export class FeedServer {
       this.#readers.get(change.key)?.cut('feed.identity-refused')
       this.#readers.delete(change.key)
     }
-    const concerned = [...this.#readers.values()].filter((reader) => reader.commit(commit))
+    const concerned = [...this.#readers.values()].filter((reader) => {
+      // One whose view can't be made has missed this commit: it starts again from a snapshot. The others must not miss it.
+      const shown = this.#guarded(`the view of ${reader.identity}`, () => reader.commit(commit))
+      if (shown === null) reader.cut('feed.view-failed')
+      return shown === true
+    })
     this.acknowledgements.published(commit.revision, concerned.map((reader) => reader.identity))
   }
+
+  /** What fails here must not be thrown at whoever sent a message, or has committed already. @returns null when it threw. */
+  #guarded<Result>(what: string, act: () => Result): Result | null {
+    try {
+      return act()
+    } catch (error) {
+      const { code, message } = asNearcastError(error)
+      this.#options.log.error({ code, error: message }, `feed: ${what} failed`)
+      return null
+    }
+  }
+}
+
+/** An upgraded socket has left the HTTP server, with its time limits: here it ends whatever its peer does. */
+function refuse(socket: Duplex): void {
+  socket.on('error', () => undefined)
+  socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n', () => socket.destroy())
+  setTimeout(() => socket.destroy(), REFUSAL_MS).unref()
 }
