@@ -5,8 +5,10 @@
  * is proxy/connection.ts. Nothing in it is secret.
  */
 import type { NetworkId } from '../lib/address.ts'
+import type { AddressTls, ServiceRow } from '../lib/feed/messages.ts'
 import type { DenyReason } from '../lib/isolation.ts'
 import type { CarryResult, DialFailure, SocketAddress } from '../lib/plane/plane.ts'
+import type { ClientTlsRecord } from './tls/client-tls.ts'
 
 /** Where a connection that passed isolation belongs. */
 export interface Route {
@@ -16,6 +18,8 @@ export interface Route {
   /** RFC 5952 text of the Flycast address, and its generation. */
   readonly address: string
   readonly generation: number
+  /** Absent: the client's bytes are carried as they are. */
+  readonly tls?: AddressTls
 }
 
 export interface Denial {
@@ -24,7 +28,8 @@ export interface Denial {
   readonly network: NetworkId | null
 }
 
-export type Admission = ({ readonly allowed: true } & Route) | ({ readonly allowed: false } & Denial)
+/** `waits`: a limit is reached, and it is asked for its turn first. */
+export type Admission = ({ readonly allowed: true; readonly waits?: boolean; readonly kind?: ServiceRow['kind'] } & Route) | ({ readonly allowed: false } & Denial)
 
 /** How one try at one node went. `ok` means that it took the connection. */
 export type AttemptOutcome = 'ok' | DialFailure | 'no-session' | 'unknown-session' | 'rejected' | 'unavailable' | 'unknown-service' | 'overloaded' | 'protocol'
@@ -46,6 +51,12 @@ export type ConnectionOutcome =
   /** The last candidate was still silent at the deadline. */
   | 'deadline'
   | 'client-gone'
+  /** Of kind postgres: it said nothing. */
+  | 'client-silent'
+  /** Of kind postgres: a CancelRequest, brought to the nodes that may serve the query (proxy/postgres/). */
+  | 'cancel-request'
+  /** The client's TLS failed, or was refused: `tls` says how. */
+  | 'tls-failed'
   | 'cut'
 
 export interface ConnectionRecord {
@@ -54,6 +65,8 @@ export interface ConnectionRecord {
   readonly destination: SocketAddress | null
   readonly denial: Denial | null
   readonly route: Route | null
+  /** null: the address has no TLS policy, or the client was gone before it showed. */
+  readonly tls: ClientTlsRecord | null
   /** The node that took it. */
   readonly node: string | null
   readonly attempts: readonly Attempt[]

@@ -3,20 +3,25 @@
  * answers -> header -> carried -> one record (ARCHITECTURE.md, "Following one connection").
  *
  * It opens no socket, reads no clock and logs nothing: routes, candidates, headers and time are injected, a plane
- * performs its actions (lib/plane/plane.ts). Nothing of the client is read here, so a dial can be repeated elsewhere
+ * performs its actions (lib/plane/plane.ts). No payload of the client is read here, so a dial can be repeated elsewhere
  * without a command being executed twice: a signed hop's status byte comes before any payload.
  *
  * When nobody took it, all are asked again after a rest, until the deadline: an agent or an engine that restarts costs its
  * clients a moment, not an error.
  *
- *   start -> (denied, no candidate: ending) -> [session] -> dialling -> [status] -> carrying -> ended
- *                                                 └──── resting ────┘
+ * A connection beyond a limit waits for its turn before anything else happens. An address with a TLS policy looks at what
+ * the client says first (tls/client-tls.ts), before anybody is dialled.
+ *
+ *   start -> (denied, no candidate: ending) -> [waiting] -> [tls] -> [session] -> dialling -> [status] -> carrying -> ended
+ *                                                                       └──── resting ────┘
  */
 import type { NodeRow } from '../lib/feed/messages.ts'
 import { STATUS } from '../lib/hop/protocol.ts'
 import type { Brain, CarryResult, DialTarget, PlaneAction, PlaneEvent, SocketAddress } from '../lib/plane/plane.ts'
 export type * from './connection-record.ts'
 import type { Admission, Attempt, AttemptOutcome, ConnectionOutcome, ConnectionRecord, Denial, Route } from './connection-record.ts'
+import { ClientTls } from './tls/client-tls.ts'
+import type { ClientTlsRecord, ClientTlsStep, TlsEdge } from './tls/client-tls.ts'
 
 export interface Candidate {
   readonly node: NodeRow
@@ -38,25 +43,33 @@ export interface SessionQuestion {
   readonly reopen: boolean
 }
 
+/** Asked through the plane; the answer `true` means that the limits let it in now. */
+export interface TurnQuestion {
+  readonly kind: 'turn'
+}
+
 export interface ConnectionOptions {
   readonly id: number
   readonly route: (source: SocketAddress, destination: SocketAddress) => Admission
   /** Nearest first, only healthy ones that hold the service; read lazily, one per try. */
   readonly candidates: (route: Route) => Iterable<Candidate>
   /** null while there is no session with a signed node. Called anew for each try: headers are never sent twice. */
-  readonly header: (candidate: Candidate, route: Route, source: SocketAddress, destination: SocketAddress) => Opening | null
+  readonly header: (candidate: Candidate, route: Route, source: SocketAddress, destination: SocketAddress, tls: ClientTlsRecord | null) => Opening | null
+  readonly tls: TlsEdge
   /** Milliseconds, monotonic. */
   readonly now: () => number
   /** Passive health: called once per try. */
   readonly dialResult: (node: string, service: string, outcome: AttemptOutcome, ms: number) => void
   readonly ended: (record: ConnectionRecord) => void
+  /** Names of the plane's rates that its bytes count for. */
+  readonly rates?: (route: Route) => readonly string[]
   /** For one try: session, dial, TLS and status byte together. A far node needs more than a near one. */
   readonly connectTimeoutMs: (candidate: Candidate) => number
   /** For all candidates together. */
   readonly deadlineMs: number
 }
 
-type State = 'new' | 'session' | 'dialling' | 'status' | 'resting' | 'carrying' | 'ending' | 'ended'
+type State = 'new' | 'waiting' | 'tls' | 'session' | 'dialling' | 'status' | 'resting' | 'carrying' | 'ending' | 'ended'
 
 const NOTHING: readonly PlaneAction[] = []
 /** Before all candidates are asked again; doubles each time, up to a second. */
@@ -81,11 +94,14 @@ export class Connection implements Brain {
   #candidates: Iterator<Candidate> | null = null
   #candidate: Candidate | null = null
   #opening: Opening | null = null
-  #question: SessionQuestion | null = null
+  #question: SessionQuestion | TurnQuestion | null = null
   /** The session of the present candidate was asked for already: a second lack of one is a failure. */
   #asked = false
   #restMs = FIRST_REST_MS
-  #acceptedAtMs = 0
+  #clientTls: ClientTls | null = null
+  #tls: ClientTlsRecord | null = null
+  /** Accepted, or done with TLS: the deadline counts from here. */
+  #sinceMs = 0
   #triedAtMs = 0
   #connectMs: number | null = null
   #outcome: ConnectionOutcome = 'client-gone'
@@ -105,12 +121,16 @@ export class Connection implements Brain {
       case 'dial-failed':
         return this.#state === 'dialling' ? this.#failed(event.reason) : NOTHING
       case 'received':
-        return this.#state === 'status' && event.side === 'upstream' ? this.#status(event.bytes) : NOTHING
+        return event.side === 'upstream' ? this.#status(event.bytes) : this.#continueTls((tls) => tls.received(event.bytes))
+      case 'secured':
+        return this.#continueTls((tls) => tls.secured(event.session))
+      case 'secure-failed':
+        return this.#continueTls((tls) => tls.secureFailed(event.reason))
       case 'ended':
       case 'failed':
         return this.#lost(event.type, event.side)
       case 'answered':
-        return this.#state === 'session' && event.question === this.#question ? this.#answered(event.answer) : NOTHING
+        return event.question === this.#question ? this.#answered(event.answer) : NOTHING
       case 'timer':
         return this.#timer(event.name)
       case 'closed':
@@ -120,7 +140,7 @@ export class Connection implements Brain {
   }
 
   #accepted(source: SocketAddress | null, destination: SocketAddress | null): readonly PlaneAction[] {
-    this.#acceptedAtMs = this.#options.now()
+    this.#sinceMs = this.#options.now()
     this.#source = source
     this.#destination = destination
     const admission: Admission =
@@ -131,9 +151,49 @@ export class Connection implements Brain {
       this.#denial = { reason: admission.reason, sourceNetwork: admission.sourceNetwork, network: admission.network }
       return this.#end('denied')
     }
-    const { network, org, service, address, generation } = admission
-    this.#route = { network, org, service, address, generation }
-    return [{ type: 'timer', name: 'deadline', afterMs: this.#options.deadlineMs }, ...this.#begin(this.#route)]
+    const { network, org, service, address, generation, tls } = admission
+    this.#route = { network, org, service, address, generation, ...(tls && { tls }) }
+    const deadline: PlaneAction = { type: 'timer', name: 'deadline', afterMs: this.#options.deadlineMs }
+    return [deadline, ...(admission.waits === true ? this.#wait() : this.#enter(this.#route))]
+  }
+
+  #wait(): readonly PlaneAction[] {
+    this.#state = 'waiting'
+    this.#question = { kind: 'turn' }
+    return [{ type: 'ask', question: this.#question }]
+  }
+
+  /** It had its turn, or was not let in. */
+  #turn(entered: boolean): readonly PlaneAction[] {
+    if (!this.#route) return this.#end('denied')
+    if (entered) return this.#enter(this.#route)
+    const { network } = this.#route
+    this.#denial = { reason: 'limit', sourceNetwork: network, network }
+    return this.#end('denied')
+  }
+
+  #enter(route: Route): readonly PlaneAction[] {
+    if (!route.tls) return this.#begin(route)
+    this.#state = 'tls'
+    this.#clientTls = new ClientTls(route.tls, route.network, this.#options.tls)
+    // The client's time isn't the nodes': TLS has limits of its own.
+    return [{ type: 'cancel-timer', name: 'deadline' }, ...this.#follow(this.#clientTls.start())]
+  }
+
+  #continueTls(step: (tls: ClientTls) => ClientTlsStep): readonly PlaneAction[] {
+    return this.#state === 'tls' && this.#clientTls ? this.#follow(step(this.#clientTls)) : NOTHING
+  }
+
+  #follow({ actions, record }: ClientTlsStep): readonly PlaneAction[] {
+    if (!record || !this.#route) return actions
+    this.#tls = record
+    if (record.mode === 'failed') {
+      this.#outcome = 'tls-failed'
+      this.#state = 'ending'
+      return actions
+    }
+    this.#sinceMs = this.#options.now()
+    return [...actions, { type: 'timer', name: 'deadline', afterMs: this.#options.deadlineMs }, ...this.#begin(this.#route)]
   }
 
   /** From the nearest candidate on, as they stand now. */
@@ -144,7 +204,7 @@ export class Connection implements Brain {
 
   /** The next candidate; after the last one a rest; without any the end. */
   #next(): readonly PlaneAction[] {
-    if (this.#options.now() - this.#acceptedAtMs >= this.#options.deadlineMs) return this.#end('deadline')
+    if (this.#options.now() - this.#sinceMs >= this.#options.deadlineMs) return this.#end('deadline')
     const next = this.#candidates?.next()
     if (!next || next.done) return this.#attempts.length === 0 ? this.#end('no-candidate') : this.#rest()
     this.#candidate = next.value
@@ -174,7 +234,7 @@ export class Connection implements Brain {
   #dial(): readonly PlaneAction[] {
     const { header } = this.#options
     if (!this.#candidate || !this.#route || !this.#source || !this.#destination) return this.#end('no-candidate')
-    this.#opening = header(this.#candidate, this.#route, this.#source, this.#destination)
+    this.#opening = header(this.#candidate, this.#route, this.#source, this.#destination, this.#tls)
     if (!this.#opening) return this.#asked ? this.#failed('no-session') : this.#ask(false)
     this.#state = 'dialling'
     return [{ type: 'dial', target: this.#opening.target, timeoutMs: this.#patienceMs() }]
@@ -190,6 +250,8 @@ export class Connection implements Brain {
 
   #answered(answer: unknown): readonly PlaneAction[] {
     this.#question = null
+    if (this.#state === 'waiting') return this.#turn(answer === true)
+    if (this.#state !== 'session') return NOTHING
     return answer === true ? this.#dial() : this.#failed('no-session')
   }
 
@@ -204,7 +266,7 @@ export class Connection implements Brain {
   /** What follows the byte already is payload of a server that speaks first; the plane carries it. */
   #status(bytes: Uint8Array): readonly PlaneAction[] {
     const status = bytes[0]
-    if (status === undefined) return NOTHING
+    if (this.#state !== 'status' || status === undefined) return NOTHING
     if (status === STATUS.ok) return this.#carry([{ type: 'consume', side: 'upstream', bytes: 1 }])
     if (status !== STATUS.unknownSession) return this.#failed(STATUS_OUTCOMES.get(status) ?? 'protocol')
     if (this.#asked) return this.#failed('unknown-session')
@@ -215,10 +277,12 @@ export class Connection implements Brain {
 
   #carry(first: readonly PlaneAction[]): readonly PlaneAction[] {
     this.#report('ok')
-    this.#connectMs = this.#options.now() - this.#acceptedAtMs
+    this.#connectMs = this.#options.now() - this.#sinceMs
     this.#state = 'carrying'
     this.#candidates?.return?.()
-    return [...first, { type: 'cancel-timer', name: 'candidate' }, { type: 'cancel-timer', name: 'deadline' }, { type: 'carry' }]
+    const rates = this.#route && this.#options.rates?.(this.#route)
+    const carry: PlaneAction = { type: 'carry', ...(rates && { rates }) }
+    return [...first, { type: 'cancel-timer', name: 'candidate' }, { type: 'cancel-timer', name: 'deadline' }, carry]
   }
 
   #failed(outcome: AttemptOutcome): readonly PlaneAction[] {
@@ -236,7 +300,8 @@ export class Connection implements Brain {
   /** A client that sent FIN may still read the answer; one that broke is ended by the plane, `closed` follows. */
   #lost(how: 'ended' | 'failed', side: 'client' | 'upstream'): readonly PlaneAction[] {
     if (side === 'client') {
-      if (how === 'failed' && (this.#isConnecting() || this.#state === 'resting')) {
+      if (how === 'ended') return this.#continueTls((tls) => tls.ended())
+      if (this.#isConnecting() || this.#state === 'resting' || this.#state === 'waiting' || this.#state === 'tls') {
         this.#outcome = 'client-gone'
         this.#state = 'ending'
       }
@@ -250,6 +315,8 @@ export class Connection implements Brain {
       if (name === 'rest' && this.#route) return this.#begin(this.#route)
       return name === 'deadline' ? this.#end('unanswered') : NOTHING
     }
+    if (this.#state === 'waiting' && name === 'deadline') return this.#turn(false)
+    if (this.#state === 'tls') return this.#continueTls((tls) => tls.timer(name))
     if (!this.#isConnecting()) return NOTHING
     const outcome = this.#state === 'session' ? 'no-session' : 'timeout'
     if (name === 'candidate') return this.#failed(outcome)
@@ -270,6 +337,7 @@ export class Connection implements Brain {
   }
 
   #closed(result: CarryResult): void {
+    this.#clientTls?.closed()
     if (result.how === 'cut') this.#outcome = 'cut'
     else if (this.#state === 'carrying') this.#outcome = 'carried'
     else if (this.#state !== 'ending') this.#outcome = 'client-gone'
@@ -282,6 +350,7 @@ export class Connection implements Brain {
       destination: this.#destination,
       denial: this.#denial,
       route: this.#route,
+      tls: this.#tls,
       node,
       attempts: this.#attempts,
       bytesUp,

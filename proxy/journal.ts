@@ -5,6 +5,7 @@ import type { Logger } from '../lib/log.ts'
 import type { SocketAddress } from '../lib/plane/plane.ts'
 import type { ConnectionRecord, Denial } from './connection-record.ts'
 import { Denials } from './denials.ts'
+import type { ClientTlsRecord } from './tls/client-tls.ts'
 
 export interface JournalOptions {
   readonly log: Logger
@@ -53,6 +54,7 @@ export class Journal {
       connectMs: record.connectMs === null ? null : round(record.connectMs),
       endedBy,
       how,
+      ...(record.tls && tlsFields(record.tls)),
       // The usual single try that succeeded is said by `node` already.
       ...(attempts.some((attempt) => attempt.outcome !== 'ok') && {
         attempts: attempts.map((attempt) => `${attempt.node} ${attempt.outcome} ${round(attempt.ms)} ms`),
@@ -61,6 +63,14 @@ export class Journal {
     if (outcome === 'carried' || outcome === 'client-gone' || outcome === 'cut') log.info(line, 'connection')
     else log.warn(line, 'connection')
   }
+}
+
+function tlsFields(tls: ClientTlsRecord): object {
+  if (tls.mode === 'plain') return { tls: tls.mode }
+  if (tls.mode === 'passthrough') return { tls: tls.mode, serverName: tls.serverName }
+  if (tls.mode === 'failed') return { tls: tls.mode, tlsFailure: tls.reason, serverName: tls.serverName }
+  const { serverName, protocol, cipher, clientCertificate } = tls.session
+  return { tls: tls.mode, serverName, protocol, cipher, ...(clientCertificate && { clientName: clientCertificate.commonName }) }
 }
 
 export function nameNetwork(network: NetworkId | null, prefix: number): string {

@@ -6,7 +6,7 @@
  *                                 worker u16, counter u64, dialer, agent, service, mac 32 bytes
  *
  * Names are a length byte and that many bytes; numbers are big-endian. The mac ends the TLV: HMAC-SHA256 over the WHOLE
- * header (addresses and other TLVs too) with its own 32 bytes zeroed. TLVs beside ours are ignored but signed.
+ * header (addresses and other TLVs too) with its own 32 bytes zeroed. TLVs beside ours are signed and passed on as they are.
  * What it doesn't do: replay (sessions.ts), and whether service, address and generation belong together (the agent).
  */
 import { createHmac, timingSafeEqual } from 'node:crypto'
@@ -15,7 +15,7 @@ import { NearcastError } from '../errors.ts'
 import type { SocketAddress } from '../plane/plane.ts'
 import { decode } from '../proxy-protocol/decode.ts'
 import { encodeV2 } from '../proxy-protocol/encode.ts'
-import type { Endpoint, ProxyHeaderV2 } from '../proxy-protocol/header.ts'
+import type { Endpoint, ProxyHeaderV2, Tlv } from '../proxy-protocol/header.ts'
 import { FieldReader, FieldWriter } from './fields.ts'
 import { HOP_TLV, HOP_VERSION, MAC_BYTES, MAX_HOP_HEADER_BYTES, SESSION_BYTES } from './protocol.ts'
 
@@ -46,6 +46,8 @@ export interface HopConnection {
   readonly counter: bigint
   readonly source: SocketAddress
   readonly destination: SocketAddress
+  /** What else the header says (the client's TLS), in the order of the wire; signed like the rest. */
+  readonly tlvs?: readonly Tlv[]
 }
 
 export interface ConnectionOpening {
@@ -106,7 +108,8 @@ export function encodeConnection(connection: HopConnection, key: Uint8Array): Ui
   const header = encodeV2({
     command: 'proxy',
     addresses: { family: 'ipv6', transport: 'stream', source: connection.source, destination: connection.destination },
-    tlvs: [{ type: HOP_TLV, value }],
+    // Ours is the last one: the mac ends the header.
+    tlvs: [...(connection.tlvs ?? []), { type: HOP_TLV, value }],
   })
   header.set(sign(header, key), header.length - MAC_BYTES)
   return header
@@ -195,8 +198,13 @@ function connectionOf(header: ProxyHeaderV2, value: Uint8Array, fields: FieldRea
     counter,
     source: socketAddress(addresses.source),
     destination: socketAddress(addresses.destination),
+    ...(header.tlvs.length > 1 && { tlvs: header.tlvs.filter((tlv) => tlv.type !== HOP_TLV).map(copied) }),
   }
   return { kind: 'connection', connection, signed, mac }
+}
+
+function copied({ type, value }: Tlv): Tlv {
+  return { type, value: Uint8Array.from(value) }
 }
 
 function socketAddress({ ip, port }: Endpoint): SocketAddress {

@@ -7,6 +7,7 @@ import { STATUS } from '../../lib/hop/protocol.ts'
 import type { CarryResult, PlaneAction, PlaneEvent, SocketAddress } from '../../lib/plane/plane.ts'
 import { Connection } from '../../proxy/connection.ts'
 import type { Admission, AttemptOutcome, Candidate, ConnectionRecord, SessionQuestion } from '../../proxy/connection.ts'
+import { NO_TLS } from '../support/tls-edge.ts'
 
 const SOURCE: SocketAddress = { ip: parseIpv6('fdaa:0:1:2::5'), port: 40_000 }
 const DESTINATION: SocketAddress = { ip: parseIpv6('fdaa:0:1:0:1::9'), port: 6379 }
@@ -48,6 +49,7 @@ function world({ admission = ADMITTED, nodes = ['a', 'b'], signed = true }: Sett
       made.headers.push(node.id)
       return { target: { kind: 'unix', path: node.id }, bytes: Buffer.from(`header-${made.headers.length}`), expectsStatus: signed }
     },
+    tls: NO_TLS,
     now: () => built.clockMs,
     dialResult: (node, service, outcome) => {
       expect(service).toBe('cache')
@@ -124,7 +126,7 @@ test('signed hop: header, status byte, then payload; the record tells it', () =>
   expect(it.results).toEqual([{ node: 'a', outcome: 'ok' }])
   expect(it.records).toEqual([
     {
-      id: 7, source: SOURCE, destination: DESTINATION, denial: null,
+      id: 7, source: SOURCE, destination: DESTINATION, denial: null, tls: null,
       route: { network: 1, org: 'acme', service: 'cache', address: 'fdaa:0:1:0:1::9', generation: 1 },
       node: 'a', attempts: [{ node: 'a', ms: 5, outcome: 'ok' }],
       bytesUp: 10, bytesDown: 20, durationMs: 30, connectMs: 5, outcome: 'carried', endedBy: 'client', how: 'end',
@@ -243,6 +245,7 @@ test('candidates are asked for one at a time', () => {
       }
     },
     header: () => ({ target: { kind: 'unix', path: 'x' }, bytes: new Uint8Array(1), expectsStatus: true }),
+    tls: NO_TLS,
     now: () => 0,
     dialResult: () => undefined,
     ended: () => undefined,

@@ -31,7 +31,7 @@ function entries(section: string): Entry[] {
   let table = ''
   let prose = ''
   for (const line of section.split('\n')) {
-    const header = /^#?\[\[?(\w+)\]\]?$/.exec(line)
+    const header = /^#?\[\[?([\w.]+)\]\]?$/.exec(line)
     const key = /^(#?)(\w+) = /.exec(line)
     if (header) table = `${header[1] ?? ''}.`
     if (key) found.push({ key: table + (key[2] ?? ''), required: key[1] === '', example: /no default/i.test(prose) })

@@ -9,6 +9,7 @@ import { decodeOpening, encodeConnection, encodeProbe, encodeSession, verifyConn
 import { HOP_TLV, MAX_HOP_HEADER_BYTES } from '../../lib/hop/protocol.ts'
 import { decode } from '../../lib/proxy-protocol/decode.ts'
 import { encodeV2 } from '../../lib/proxy-protocol/encode.ts'
+import { encodeSsl } from '../../lib/proxy-protocol/tlv.ts'
 import { testSeed } from '../support/random.ts'
 
 const key = new Uint8Array(32).fill(0x42)
@@ -111,7 +112,7 @@ test('the mac must be the last thing: TLVs before and after ours are signed as w
     addresses: decoded.header.addresses,
     tlvs: [...decoded.header.tlvs, { type: 0xe0, value: Buffer.from('x') }],
   })
-  expect(open(added).connection).toEqual(sample)
+  expect(open(added).connection).toEqual({ ...sample, tlvs: [{ type: 0xe0, value: Uint8Array.from(Buffer.from('x')) }] })
   expect(verifyConnection(open(added), keys)).toBe(false)
 })
 
@@ -177,4 +178,20 @@ test('keys of the feed: the newest signs, all verify', () => {
   expect(signingKey(rows)).toEqual({ epoch: 8, key: Buffer.alloc(32, 0x11) })
   expect(signingKey([])).toBeNull()
   expect(verifyConnection(open(encodeConnection(sample, key)), verifyingKeys(rows))).toBe(true)
+})
+
+test('what else a header says is signed, passed on, and stands before ours', () => {
+  const tlvs = [
+    { type: 0x02, value: Buffer.from('cache.flycast') },
+    { type: 0x20, value: encodeSsl({ client: 1, verify: 1, tlvs: [{ type: 0x21, value: Buffer.from('TLSv1.3') }] }) },
+  ]
+  const bytes = encodeConnection({ ...sample, tlvs }, key)
+  const opening = open(bytes)
+  expect(opening.connection.tlvs?.map(({ type, value }) => [type, Buffer.from(value).toString('hex')])).toEqual(
+    tlvs.map(({ type, value }) => [type, Buffer.from(value).toString('hex')]),
+  )
+  expect(verifyConnection(opening, keys)).toBe(true)
+  const forged = Buffer.from(bytes)
+  forged[forged.indexOf('cache.flycast')] = 'd'.charCodeAt(0)
+  expect(verifyConnection(open(forged), keys)).toBe(false)
 })
