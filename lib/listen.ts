@@ -47,6 +47,8 @@ export async function listenOn(server: Server, target: ListenTarget): Promise<nu
     server.once('error', failed)
     server.listen(listenOptions(target), () => {
       server.off('error', failed)
+      // An accept that fails (no descriptors left) is tried again; without a listener it would end the process.
+      server.on('error', () => undefined)
       resolve()
     })
   })

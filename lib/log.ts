@@ -6,6 +6,7 @@
  */
 import { pino } from 'pino'
 import type { DestinationStream, Logger as PinoLogger } from 'pino'
+import { StandardOutput } from './standard-output.ts'
 
 export type Logger = PinoLogger
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
@@ -39,8 +40,9 @@ export function createLogger(program: string, level: LogLevel = 'info', destinat
     base: { program },
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { log: (members: Record<string, unknown>) => withoutSecrets(members, 0) as Record<string, unknown> },
+    serializers: { error: pino.stdSerializers.err },
     // The bindings of a child logger don't pass the formatter.
     redact: { paths: [...SECRET_MEMBERS].flatMap((member) => [member, `*.${member}`]), censor: HIDDEN },
   }
-  return destination === undefined ? pino(options) : pino(options, destination)
+  return pino(options, destination ?? new StandardOutput())
 }

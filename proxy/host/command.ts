@@ -16,13 +16,15 @@ export const runCommand: RunCommand = (program, args, input) =>
   new Promise((resolve, reject) => {
     const command = [program, ...args].join(' ')
     const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], timeout: TIMEOUT_MS, killSignal: 'SIGKILL' })
+    child.on('error', (cause: NodeJS.ErrnoException) => reject(spawnError(program, command, cause)))
+    // No descriptors left: such a child has no streams, and `error` follows.
+    if (child.pid === undefined) return
     const output: Buffer[] = []
     let complaint = ''
     child.stdout.on('data', (chunk: Buffer) => output.push(chunk))
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       if (complaint.length < MAX_STDERR_CHARS) complaint += text
     })
-    child.on('error', (cause: NodeJS.ErrnoException) => reject(spawnError(program, command, cause)))
     child.on('close', (code, signal) => {
       if (code === 0) resolve(Buffer.concat(output).toString('utf8'))
       else reject(exitError(command, complaint, code === null ? `signal ${signal}` : `exit code ${code}`))

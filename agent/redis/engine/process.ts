@@ -42,18 +42,20 @@ export class EngineProcess {
     // Its own process group, so that a rewriting child ends with it; and nothing of our environment (join tokens).
     const child = spawn(program, words, { cwd: directory.data, env: { PATH: process.env['PATH'] }, stdio: ['pipe', 'pipe', 'pipe'], detached: true })
     this.#child = child
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8')
-      stream.on('data', (text: string) => this.#keep(text))
-    }
-    // It may end before it has read its configuration; `exited` tells.
-    child.stdin.on('error', () => {})
     this.exited = new Promise((resolve) => {
       child.on('error', (error) => resolve(this.#exit(null, error.message)))
       // A rewriting child would hold the lock and the output open after it.
       child.on('exit', () => this.kill())
       child.on('close', (code, signal) => resolve(this.#exit(code, signal === null ? `code ${code}` : signal)))
     })
+    // No descriptors left: such a child has no streams, and `error` follows.
+    if (child.pid === undefined) return
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8')
+      stream.on('data', (text: string) => this.#keep(text))
+    }
+    // It may end before it has read its configuration; `exited` tells.
+    child.stdin.on('error', () => {})
   }
 
   get pid(): number {
