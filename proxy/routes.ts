@@ -7,7 +7,7 @@
  */
 import type { Ipv6, NetworkId } from '../lib/address.ts'
 import { asNetworkId, isFlycast, keyOf, networkOf, parseIpv6 } from '../lib/address.ts'
-import type { AddressRow, NetworkRow, ServiceRow } from '../lib/feed/messages.ts'
+import type { AddressRow, AddressTls, NetworkRow, ServiceRow } from '../lib/feed/messages.ts'
 import { mayConnect } from '../lib/isolation.ts'
 import type { DenyReason } from '../lib/isolation.ts'
 
@@ -21,8 +21,10 @@ export interface Route {
   /** Id and name of the service. */
   readonly service: string
   readonly name: string
+  readonly kind: ServiceRow['kind']
   readonly port: number
   readonly placements: ServiceRow['placements']
+  readonly tls?: AddressTls
 }
 
 export type Decision =
@@ -76,7 +78,7 @@ export class Routes {
     const address = asAddress(row.address)
     if (address === null || !isFlycast(address, this.#prefix) || networkOf(address, this.#prefix) !== row.network) return false
     const network = asNetworkId(row.network)
-    index.putAddress(keyOf(address), { address: row.address, generation: row.generation, network, service: row.service })
+    index.putAddress(keyOf(address), { address: row.address, generation: row.generation, network, service: row.service, ...(row.tls && { tls: row.tls }) })
     return true
   }
 
@@ -85,8 +87,8 @@ export class Routes {
     const entry = this.#index.addresses.get(keyOf(destination))
     const service = entry && this.#index.services.get(entry.service)?.row
     if (!entry || !service) return null
-    const { org, name, port, placements } = service
-    return { ...entry, org, name, port, placements }
+    const { org, name, kind, port, placements } = service
+    return { ...entry, org, name, kind, port, placements }
   }
 
   /** `find` by RFC 5952 text; null for text that is no address. */
@@ -111,6 +113,11 @@ export class Routes {
   /** Nodes that hold a service; none for an unknown one. */
   placements(service: string): ServiceRow['placements'] {
     return this.#index.services.get(service)?.row?.placements ?? []
+  }
+
+  /** null for an unknown one. */
+  service(id: string): ServiceRow | null {
+    return this.#index.services.get(id)?.row ?? null
   }
 
   /** Ports of services that have an address. */
@@ -145,6 +152,7 @@ interface AddressEntry {
   readonly generation: number
   readonly network: NetworkId
   readonly service: string
+  readonly tls?: AddressTls
 }
 
 interface ServiceEntry {
