@@ -3,6 +3,7 @@
  */
 import { Command } from 'commander'
 import { colours } from '../output.ts'
+import { addCompletionCommand } from './completion.ts'
 import { addContextCommands } from './context.ts'
 import { addDemoCommand } from './demo.ts'
 import { addDevCommands } from './dev.ts'
@@ -29,5 +30,6 @@ export function createProgram(version: string): Command {
   addDevCommands(program)
   addDemoCommand(program)
   addStoreCommands(program)
+  addCompletionCommand(program)
   return program
 }
