@@ -123,6 +123,11 @@ function hostOf(address: Ipv6): number {
   return group16(address, 3) * 0x1_0000 + group16(address, 4)
 }
 
+/** Whether a machine can have it: a network, and none of the reserved host parts 0 and 1. */
+export function isMachine(address: Ipv6, prefix = DEFAULT_PREFIX): boolean {
+  return networkOf(address, prefix) !== null && hostOf(address) > FLYCAST_HOST
+}
+
 /** True for fdaa:<network>:0:1::/80 with a network and a number other than 0. */
 export function isFlycast(address: Ipv6, prefix = DEFAULT_PREFIX): boolean {
   return networkOf(address, prefix) !== null && hostOf(address) === FLYCAST_HOST && flycastNumber(address) !== 0

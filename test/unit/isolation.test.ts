@@ -9,10 +9,10 @@ import { testSeed } from '../support/random.ts'
 const seed = testSeed('isolation')
 const hex = (ip: Ipv6): string => Buffer.from(ip).toString('hex')
 
-/** fdaa | nnnnnnnn | 00000001 | 12 digits that aren't all zero; the same 12 digits of network, not zero, at the source. */
+/** fdaa | nnnnnnnn | 00000001 | 12 digits that aren't all zero; at the source the same network and a host above 00000001. */
 function expected(source: Ipv6, destination: Ipv6, known: boolean): boolean {
   const [from, to] = [hex(source), hex(destination)]
-  return known && /^fdaa(?!00000000).{8}00000001(?!000000000000).{12}$/.test(to) && from.slice(0, 12) === to.slice(0, 12)
+  return known && /^fdaa(?!00000000).{8}00000001(?!000000000000).{12}$/.test(to) && from.slice(0, 12) === to.slice(0, 12) && from.slice(12, 20) > '00000001'
 }
 
 const network = fc.oneof(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: MAX_NETWORK_ID })).map((id) => asNetworkId(id))
@@ -77,6 +77,8 @@ test.each([
   ['fdaa:0:1:2::1', 'fdaa:0:1:0:1::', 'not-flycast', 1, 1],
   ['2001:db8::1', 'fdaa:0:1:0:1::5', 'outside-plan', null, 1],
   ['fdaa::1', 'fdaa:0:1:0:1::5', 'outside-plan', null, 1],
+  ['fdaa:0:1:0:1::7', 'fdaa:0:1:0:1::5', 'outside-plan', 1, 1],
+  ['fdaa:0:1::3', 'fdaa:0:1:0:1::5', 'outside-plan', 1, 1],
   ['fdaa:0:2:2::1', 'fdaa:0:1:0:1::5', 'foreign-network', 2, 1],
   ['fdaa:0:1:2::1', 'fdaa:0:1:0:1::6', 'unknown-address', 1, 1],
 ])('%s to %s: %s', (source, destination, reason, sourceNetwork, network_) => {
