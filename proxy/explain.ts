@@ -141,7 +141,7 @@ function whyDenied({ reason, sourceNetwork, network }: Denied, prefix: number): 
   const owner = nameNetwork(network, prefix)
   const reasons: Record<DenyReason, string> = {
     'not-flycast': 'The destination is not a Flycast address',
-    'outside-plan': 'The source belongs to no network',
+    'outside-plan': 'The source is no machine of a network',
     'foreign-network': `The source is in ${source}, the address in ${owner}`,
     'unknown-address': `No such address is in force in ${owner}`,
   }
