@@ -67,7 +67,10 @@ async function findApi(command: Command, options: GlobalOptions): Promise<ApiAcc
     if (token !== undefined) return { url, token }
     throw new NearcastError('config.missing', `A token for ${url} is missing; set NEARCAST_TOKEN.`, { side: 'client' })
   }
-  const { askCluster, clusterInfo } = await import('../dev/control-client.ts')
+  const [{ askCluster, clusterInfo }, { isHeld }] = await Promise.all([import('../dev/control-client.ts'), import('../dev/kept-program.ts')])
   const info = await askCluster(clusterName(command), { operation: 'info' }, clusterInfo)
+  if (isHeld(info.router)) {
+    throw new NearcastError('api.unreachable', `The router of the cluster "${info.cluster}" is ${info.router}; "nearcast dev restore" starts what was stopped.`)
+  }
   return { url: info.api, token: info.token }
 }

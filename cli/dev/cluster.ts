@@ -15,6 +15,8 @@ import { RUN_DIRECTORY } from './inside-protocol.ts'
 import { Links, relaySpec } from './links.ts'
 import { appAddressCommands, planNetwork } from './network-plan.ts'
 import { NETEM_PROBE, ipScript, networkScript } from './network-script.ts'
+import type { ProgramState } from './kept-program.ts'
+import { isHeld } from './kept-program.ts'
 import { programFile } from './program-file.ts'
 import type { PlannedProgram } from './programs.ts'
 import { PROGRAM_ENVIRONMENT, logFile, planAgent, planForwarder, planProxy, planRouter } from './programs.ts'
@@ -39,6 +41,11 @@ export interface AppAddress {
   readonly address: string
 }
 
+export interface ServiceName {
+  readonly name: string
+  readonly address: string
+}
+
 export class Cluster {
   readonly topology: Topology
   readonly world: World
@@ -52,6 +59,7 @@ export class Cluster {
   appAddresses: readonly AppAddress[] = []
   databases: readonly RedisObject[] = []
   readonly #progress: (step: string) => void
+  readonly #names = new Map<string, readonly ServiceName[]>()
 
   private constructor(options: ClusterOptions, world: World, links: Links, token: string) {
     this.topology = options.topology
@@ -170,8 +178,28 @@ export class Cluster {
     }
   }
 
-  /** Every service of an organization that has an address, for its app hosts' hosts files. */
-  async names(org: string): Promise<{ readonly name: string; readonly address: string }[]> {
+  /**
+   * Every service of an organization that has an address, for its app hosts' hosts files. While the router is away, those
+   * known last: names are no reason not to enter a host.
+   */
+  async names(org: string): Promise<readonly ServiceName[]> {
+    if (isHeld(await this.routerState())) return this.#names.get(org) ?? this.#demoNames(org)
+    const names = await this.#askNames(org)
+    this.#names.set(org, names)
+    return names
+  }
+
+  /** The API's listener is ours and stays open while the router is stopped: a request would wait in its queue. */
+  async routerState(): Promise<ProgramState> {
+    const id = `${this.topology.router.id}/router`
+    return (await this.world.call('list', {})).find((program) => program.id === id)?.state ?? 'stopped'
+  }
+
+  #demoNames(org: string): ServiceName[] {
+    return this.databases.filter((_, index) => this.topology.databases[index]?.org === org).map(({ name, address }) => ({ name, address }))
+  }
+
+  async #askNames(org: string): Promise<ServiceName[]> {
     const [databases, addresses, services] = await Promise.all([
       this.client.get(`/v1/orgs/${encodeURIComponent(org)}/redis`, listOf(redisObject)),
       this.client.get(`/v1/orgs/${encodeURIComponent(org)}/addresses`, listOf(anyObject)),

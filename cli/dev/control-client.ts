@@ -13,6 +13,8 @@ export const clusterInfo = z.object({
   cluster: z.string(),
   api: z.string(),
   token: z.string(),
+  /** State of the router's program. */
+  router: z.string(),
   insidePid: z.number(),
   forwardPort: z.number(),
   regions: z.array(z.object({ id: z.string(), hosts: z.array(z.string()) })),

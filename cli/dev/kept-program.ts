@@ -23,6 +23,11 @@ export const VERBS = ['stop', 'start', 'kill', 'pause', 'resume'] as const
 export type Verb = (typeof VERBS)[number]
 export type ProgramState = 'running' | 'paused' | 'restarting' | 'stopping' | 'stopped'
 
+/** Doesn't come back by itself. */
+export function isHeld(state: string): boolean {
+  return state === 'stopped' || state === 'paused'
+}
+
 export interface ProgramStatus {
   readonly id: string
   readonly state: ProgramState

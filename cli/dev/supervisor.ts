@@ -135,12 +135,13 @@ async function obey(cluster: Cluster, faults: Faults, request: ControlRequest, n
   }
 }
 
-function info(cluster: Cluster, name: string): ClusterInfo {
+async function info(cluster: Cluster, name: string): Promise<ClusterInfo> {
   const { topology } = cluster
   return {
     cluster: name,
     api: cluster.apiUrl,
     token: cluster.token,
+    router: await cluster.routerState(),
     insidePid: cluster.world.insidePid,
     forwardPort: cluster.forwardPort,
     regions: topology.regions.map(({ id, hosts }) => ({ id, hosts: hosts.map((host) => host.id) })),
