@@ -32,6 +32,7 @@ export type RefusalReason =
   | 'other-service'
   | 'no-replica'
   | 'no-primary'
+  | 'no-proxy'
   | 'overloaded'
   | 'unavailable'
 
@@ -141,7 +142,7 @@ export class HopBrain implements Brain {
     this.#opening = opening
     const begin: PlaneAction[] = [
       { type: 'cancel-timer', name: 'header' },
-      { type: 'consume', side: 'client', bytes: headerBytes },
+      { type: 'consume', side: 'client', bytes: opening.kind === 'session' ? bytes.length : headerBytes },
     ]
     if (opening.kind === 'connection') return [...begin, ...this.#openConnection(opening)]
     const refusal = this.#options.gate.admitLocal(opening, this.#peer)

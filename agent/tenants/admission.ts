@@ -58,7 +58,8 @@ export class Admission implements Gate {
   /** The part that the table decides; asked again for live connections after each change of the table. */
   allows(connection: Pick<HopConnection, 'dialer' | 'purpose' | 'service' | 'generation' | 'destination'>): Refusal | null {
     const { agent, table } = this.#options
-    if (!table().dialers.has(connection.dialer)) return refused('unknown-dialer')
+    const dialer = table().dialers.get(connection.dialer)
+    if (dialer === undefined) return refused('unknown-dialer')
     const service = table().services.get(connection.service)
     const role = service?.placements.find(({ node }) => node === agent)?.role
     if (service === undefined || role === undefined) return { status: STATUS.unknownService, reason: 'unknown-service' }
@@ -67,6 +68,8 @@ export class Admission implements Gate {
       const replica = service.placements.some(({ node, role: theirs }) => `agent/${node}` === connection.dialer && theirs === 'replica')
       return replica ? null : refused('no-replica')
     }
+    // Clients come through proxies: an agent could name any client of any tenant.
+    if (dialer.kind !== 'proxy') return refused('no-proxy')
     const address = table().addresses.get(formatIpv6(connection.destination.ip))
     if (address === undefined) return refused('unknown-address')
     if (address.generation !== connection.generation) return refused('other-generation')

@@ -143,3 +143,11 @@ test('replication: only from agents that hold a replica, only from the primary',
   expect(ask('agent/gru', 'copy')).toBe('no-primary')
   expect(ask('agent/gru', 'elsewhere')).toBe('unknown-service')
 })
+
+test('an agent may copy what it holds, and never speak for clients', () => {
+  const { admission, sessions, opening } = scene()
+  const session = sessions.open('agent/gru', 0)
+  const peer: Peer = { kind: 'certificate', identity: 'nearcast://agent/gru' }
+  expect(admission.admitConnection(opening({ dialer: 'agent/gru', session, purpose: 'replication', generation: 0 }), peer)).toBeNull()
+  expect(admission.admitConnection(opening({ dialer: 'agent/gru', session }), peer)?.reason).toBe('no-proxy')
+})

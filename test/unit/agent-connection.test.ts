@@ -174,3 +174,24 @@ test('addresses of the header arrive as they were signed', () => {
   on({ type: 'closed', result: RESULT })
   expect(ends[0]?.opening).toMatchObject({ connection: { destination: { ip: ipv6FromBytes(parseIpv6('fdaa:0:1:0:1::2')), port: 6379 } } })
 })
+
+test('a session: frames that came with the opening are read once, also when the last one is cut', () => {
+  const header = encodeSession('proxy/mad-1', 'mad')
+  const [first, second] = [encodeFrame({ type: 'ping', n: 1 }), encodeFrame({ type: 'ping', n: 2 })]
+  const { on } = brain()
+  on(ACCEPTED)
+  // As a plane does: what isn't consumed comes again, with what arrives behind it.
+  let held = Buffer.concat([header, first, second.subarray(0, 7)])
+  const pongs: PlaneAction[] = []
+  const arrive = (): void => {
+    for (const action of on(received(held))) {
+      if (action.type === 'consume') held = held.subarray(action.bytes)
+      else if (action.type === 'write') pongs.push(action)
+      else expect(action.type).not.toBe('reset')
+    }
+  }
+  arrive()
+  held = Buffer.concat([held, second.subarray(7)])
+  arrive()
+  expect(pongs).toEqual([1, 2].map((n) => ({ type: 'write', side: 'client', bytes: encodeFrame({ type: 'pong', n }) })))
+})
