@@ -9,6 +9,7 @@ import type { Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { NearcastError } from '../errors.ts'
 import { certificateIdentity } from '../plane/certificate-identity.ts'
+import { hopContext } from '../plane/hop-context.ts'
 import type { DialTarget } from '../plane/plane.ts'
 import { HOP_ALPN } from './protocol.ts'
 
@@ -56,11 +57,8 @@ function open(target: DialTarget): Socket {
   const socket = connectTls({
     host,
     port,
-    ca: tls.ca,
-    cert: tls.certificate,
-    key: tls.key,
+    secureContext: hopContext(tls),
     ALPNProtocols: [HOP_ALPN],
-    minVersion: 'TLSv1.3',
     checkServerIdentity: (_host, certificate) => {
       const met = certificateIdentity(certificate.subjectaltname)
       return met === tls.identity ? undefined : new Error(`its certificate is not that of ${tls.identity}`)

@@ -10,6 +10,7 @@ import { connect as connectTls } from 'node:tls'
 import type { TLSSocket } from 'node:tls'
 import { HOP_ALPN } from '../hop/protocol.ts'
 import { certificateIdentity } from './certificate-identity.ts'
+import { hopContext } from './hop-context.ts'
 import type { DialFailure, DialTarget, HopTls } from './plane.ts'
 import { Endpoint, SILENT } from './portable-endpoint.ts'
 
@@ -101,10 +102,7 @@ function openTls(tcp: Socket, tls: HopTls & { readonly identity: string }, onSec
     {
       // Half-open like this one: TLS takes that from the socket below it.
       socket: tcp,
-      ca: tls.ca,
-      cert: tls.certificate,
-      key: tls.key,
-      minVersion: 'TLSv1.3',
+      secureContext: hopContext(tls),
       ALPNProtocols: [HOP_ALPN],
       checkServerIdentity: (_host, certificate) =>
         certificateIdentity(certificate.subjectaltname) === tls.identity ? undefined : new Error('The server is not who was dialled.'),
