@@ -30,6 +30,8 @@ const USAGE = `usage: npm run bench -- proxy [--rounds n] [--only ${SCENARIOS.ma
 const INSIDE = 'NEARCAST_BENCH_INSIDE'
 const ROUNDS = 20
 const QUICK_ROUNDS = 3
+/** Whatever is still open then ends with the namespace. */
+const EXIT_TIMEOUT_MS = 2000
 
 interface Options {
   readonly scenarios: readonly Scenario[]
@@ -94,7 +96,7 @@ async function run({ scenarios, rounds, quick, json, write }: Options): Promise<
 
 try {
   const options = optionsOf(process.argv.slice(2))
-  if (process.env[INSIDE] === '1') await run(options)
+  if (process.env[INSIDE] === '1') await run(options).finally(() => setTimeout(() => process.exit(1), EXIT_TIMEOUT_MS).unref())
   else process.exitCode = await runInside()
 } catch (error) {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)

@@ -54,7 +54,10 @@ export class Program {
     const startedMs = performance.now()
     while (!(await condition())) {
       const ended = this.#child.exitCode !== null || this.#child.signalCode !== null || this.#child.pid === undefined
-      if (ended || performance.now() - startedMs > READY_TIMEOUT_MS) throw new Error(`${this.#name} ${ended ? 'ended' : 'is not ready'}: ${this.#output.trim()}`)
+      if (ended || performance.now() - startedMs > READY_TIMEOUT_MS) {
+        this.#child.kill('SIGKILL')
+        throw new Error(`${this.#name} ${ended ? 'ended' : 'is not ready'}: ${this.#output.trim()}`)
+      }
       await delay(10)
     }
     return this

@@ -34,8 +34,7 @@ export async function startProxy(port: number, socket: string, key: string): Pro
   await writeState(`proxy/${proxyId(port)}`, [...tenantRows(port), nodeRow(socket, key)])
   const file = join(DIRECTORY, `${proxyId(port)}.toml`)
   writeFileSync(file, configuration(port))
-  const profile = process.env['NEARCAST_BENCH_PROFILE']
-  const words = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
+  const words = process.env['NEARCAST_BENCH_NODE']?.split(' ') ?? []
   const main = new URL('../../proxy/main.ts', import.meta.url).pathname
   return await new Program(process.execPath, [...words, main, '--config', file]).accepts({ host: '::', port })
 }
