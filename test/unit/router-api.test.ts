@@ -80,8 +80,7 @@ test("another's org looks like none, and a list shows only one's own", async () 
   const foreign = await registry.call('GET', '/v1/orgs/acme', undefined, globex)
   const unknown = await registry.call('GET', '/v1/orgs/nobody', undefined, globex)
   expect(foreign.status).toBe(404)
-  expect({ ...foreign.body, detail: '' }).toEqual({ ...unknown.body, detail: '' })
-  expect(foreign.body['detail']).not.toContain('acme')
+  expect(JSON.stringify(foreign.body).replaceAll('acme', 'nobody')).toBe(JSON.stringify(unknown.body))
   expect((await registry.call('GET', '/v1/orgs', undefined, globex)).body).toMatchObject([{ name: 'globex' }])
 })
 
@@ -152,12 +151,16 @@ test('services on foreign nodes, further networks and addresses, and what they r
   expect(network['prefix']).toBe(`fdaa:0:${Number(network['id']).toString(16)}::/48`)
   const service = await registry.made('/v1/orgs/acme/services', { name: 'web', kind: 'tcp', port: 80, nodes: ['foreign-1'], network: 'second' }, acme)
   expect(service).toMatchObject({ kind: 'tcp', network: network['id'], nodes: ['foreign-1'], address: `fdaa:0:${Number(network['id']).toString(16)}:0:1::1` })
-  const address = await registry.made('/v1/orgs/acme/addresses', { service: 'web' }, acme)
+  // Nothing ends up on a network by accident.
+  for (const [path, body] of [['addresses', { service: 'web' }], ['redis', { name: 'x', region: 'mad' }], ['services', { name: 'x', port: 80, nodes: ['foreign-1'] }]] as const) {
+    expect((await registry.call('POST', `/v1/orgs/acme/${path}`, body, acme)).body['code']).toBe('network.missing')
+  }
+  const address = await registry.made('/v1/orgs/acme/addresses', { service: 'web', network: 'default' }, acme)
   expect(address).toMatchObject({ service: 'web', network: 1, port: 80, state: 'active' })
   const code = async (method: string, path: string, body?: unknown, token = acme): Promise<unknown> => (await registry.call(method, path, body, token)).body['code']
-  expect(await code('POST', '/v1/orgs/acme/services', { name: 'x', port: 80, nodes: ['nobody'] })).toBe('node.not-found')
-  expect(await code('POST', '/v1/orgs/acme/services', { name: 'x', port: 80, nodes: ['mad-1'] })).toBe('service.backend-missing')
-  expect(await code('POST', '/v1/orgs/acme/addresses', { service: 'nobody' })).toBe('service.not-found')
+  expect(await code('POST', '/v1/orgs/acme/services', { name: 'x', port: 80, nodes: ['nobody'], network: '1' })).toBe('node.not-found')
+  expect(await code('POST', '/v1/orgs/acme/services', { name: 'x', port: 80, nodes: ['mad-1'], network: '1' })).toBe('service.backend-missing')
+  expect(await code('POST', '/v1/orgs/acme/addresses', { service: 'nobody', network: '1' })).toBe('service.not-found')
   expect(await code('DELETE', `/v1/orgs/globex/addresses/${String(address['address'])}`, undefined, globex)).toBe('address.not-found')
   expect(await code('DELETE', '/v1/orgs/acme/addresses/nonsense')).toBe('address.invalid')
   expect(await code('DELETE', '/v1/nodes/foreign-1', undefined, OPERATOR)).toBe('node.in-use')

@@ -12,7 +12,7 @@ import type { z } from 'zod'
 import { asNearcastError, NearcastError } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
 import type { Clock } from '../objects/clock.ts'
-import { findOrg } from '../objects/orgs.ts'
+import { findOrg, noOrg } from '../objects/orgs.ts'
 import { authenticate, checkExpiry, checkScope, scopesOf } from '../objects/tokens.ts'
 import type { OrgRecord, TokenRecord } from '../store/records.ts'
 import type { Store } from '../store/store.ts'
@@ -107,7 +107,7 @@ function caller(context: Context<Environment>, store: Store, limit: RateLimit, p
 function callersOrg(store: Store, idOrName: string, token: TokenRecord | null): OrgRecord {
   const org = findOrg(store, idOrName)
   if (token?.role === 'operator' || token?.org === org.id) return org
-  return findOrg(store, '')
+  throw noOrg(idOrName)
 }
 
 async function readBody(context: Context<Environment>, schema: NonNullable<Route['body']>): Promise<unknown> {

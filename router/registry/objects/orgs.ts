@@ -21,6 +21,11 @@ export function createOrg(transaction: StoreTransaction, name: string, clock: Cl
 /** By id or name. @throws NearcastError org.not-found */
 export function findOrg(store: StoreReader, idOrName: string): OrgRecord {
   const org = store.get('orgs', idOrName) ?? store.find('orgs', '', idOrName)
-  if (org === null) throw new NearcastError('org.not-found', `There is no organization "${idOrName.slice(0, 64)}".`, { side: 'client' })
+  if (org === null) throw noOrg(idOrName)
   return org
+}
+
+/** Also for what another's token may not see: word for word, for any difference would tell. */
+export function noOrg(idOrName: string): NearcastError {
+  return new NearcastError('org.not-found', `There is no organization "${idOrName.slice(0, 64)}".`, { side: 'client' })
 }
