@@ -7,10 +7,12 @@ import { addCompletionCommand } from './completion.ts'
 import { addContextCommands } from './context.ts'
 import { addDemoCommand } from './demo.ts'
 import { addDevCommands } from './dev.ts'
+import { addDoctorCommand } from './doctor.ts'
 import { addRedisCommands } from './redis.ts'
 import { addRegistryCommands } from './registry.ts'
 import { DEFAULT_CLUSTER, withSession } from './session.ts'
 import { addStoreCommands } from './store.ts'
+import { addTopCommand } from './top.ts'
 
 export type { WithSession } from './session.ts'
 
@@ -30,6 +32,8 @@ export function createProgram(version: string): Command {
   addDevCommands(program)
   addDemoCommand(program)
   addStoreCommands(program)
+  addTopCommand(program, withSession)
+  addDoctorCommand(program)
   addCompletionCommand(program)
   return program
 }

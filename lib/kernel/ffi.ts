@@ -33,6 +33,8 @@ export interface SystemCalls {
   ioctl(fd: number, request: number, argument: Uint8Array): number
   setns(fd: number, type: number): number
   waitid(kind: number, id: number, info: Uint8Array, options: number): number
+  /** syscall(2), for calls that the C library has no name for. */
+  syscall(number: number, first: number, second: Uint8Array): number
   prctl(option: number, argument: number, third: number, fourth: number, fifth: number): number
 }
 
@@ -50,6 +52,7 @@ const SIGNATURES: Record<keyof SystemCalls, string> = {
   ioctl: 'int ioctl(int, unsigned long, void *)',
   setns: 'int setns(int, int)',
   waitid: 'int waitid(int, unsigned int, void *, int)',
+  syscall: 'long syscall(long, long, void *)',
   prctl: 'int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)',
 }
 

@@ -144,6 +144,32 @@ test.skipIf(!terminal)('in a terminal, nothing is asked with --json or when the 
   expect((await registry.call('GET', '/v1/orgs/acme/redis/told')).body).toMatchObject({ replicas: [] })
 })
 
+test.skipIf(!terminal)('top draws on a screen of its own, ends with q or Ctrl-C, and leaves the terminal as it was', async () => {
+  for (const key of ['q', CTRL_C]) {
+    const outcome = await typed(['top', '--interval', '0.3'], [['q ends', key]])
+    expect(outcome).toMatchObject({ code: 0, stdout: expect.stringContaining('revision') })
+    expect(outcome.stdout.trimEnd().endsWith('\u001B[?25h\u001B[?1049l')).toBe(true)
+  }
+})
+
+test('top where output is no terminal: one picture', async () => {
+  expect(await nearcast(['top'])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^revision \d+ /) })
+  expect(JSON.parse((await nearcast(['top', '--once', '--json'])).stdout)).toMatchObject({ proxies: [], agents: [] })
+})
+
+test('the doctor answers yes, no or unknown for everything, and says what to do about each no', async () => {
+  const { code, stdout } = await nearcast(['doctor', '--json'])
+  expect(code).toBe(0)
+  const { findings } = JSON.parse(stdout) as { findings: { id: string; answer: string; reason: string; todo?: string }[] }
+  expect(findings.map(({ id }) => id)).toEqual(expect.arrayContaining(['user-namespaces', 'io_uring', 'tproxy', 'netem', 'wireguard', 'nofile', 'ephemeral-ports']))
+  for (const { answer, reason, todo } of findings) {
+    expect(['yes', 'no', 'unknown']).toContain(answer)
+    expect(reason).not.toBe('')
+    expect(todo !== undefined).toBe(answer === 'no')
+  }
+  expect((await nearcast(['doctor'])).stdout).toContain('nofile')
+})
+
 test('a token is made with scopes and an end', async () => {
   const made = await nearcast(['tokens', 'create', '--name', 'look', '--role', 'member', '--org', 'acme', '--scopes', 'read', '--expires-at', '2999-01-01T00:00:00Z', '--json'])
   expect(JSON.parse(made.stdout)).toMatchObject({ scopes: ['read'], expiresAt: '2999-01-01T00:00:00.000Z' })
