@@ -3,8 +3,8 @@
  * Each walks the words up to the cursor to find the command (values of options don't count), then offers its commands and
  * options, and the options that every command takes. Pure.
  */
-import type { DescribedCommand, DescribedOption } from './command-tree.ts'
-import { allCommands } from './command-tree.ts'
+import type { DescribedCommand, DescribedOption } from './commands/command-tree.ts'
+import { allCommands } from './commands/command-tree.ts'
 
 export const SHELLS = ['bash', 'zsh', 'fish'] as const
 export type Shell = (typeof SHELLS)[number]

@@ -1,7 +1,7 @@
 /** `nearcast completion bash|zsh|fish`: prints a script for the shell to load. */
 import { Argument } from 'commander'
 import type { Command } from 'commander'
-import { describeCommand } from '../command-tree.ts'
+import { describeCommand } from './command-tree.ts'
 import type { Shell } from '../completion.ts'
 import { completionScript, SHELLS } from '../completion.ts'
 

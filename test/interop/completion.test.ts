@@ -1,7 +1,7 @@
 /** Completions, judged by the shells themselves: what each offers behind `nearcast redis ` and so on. */
 import { spawnSync } from 'node:child_process'
 import { expect, test } from 'vitest'
-import { describeCommand } from '../../cli/command-tree.ts'
+import { describeCommand } from '../../cli/commands/command-tree.ts'
 import { createProgram } from '../../cli/commands/program.ts'
 import type { Shell } from '../../cli/completion.ts'
 import { completionScript, SHELLS } from '../../cli/completion.ts'

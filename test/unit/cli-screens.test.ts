@@ -50,10 +50,15 @@ test('top shows proxies, latencies, what is wrong, and the busiest databases tha
   expect(topScreen(live(1), Number.MAX_SAFE_INTEGER).map(stripVTControlCharacters).join('\n')).toMatch(/acme\/demo +mad-1 +primary +0 +starting$/)
 })
 
+function machine(files: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(checkLimits((file) => files[file] ?? null).map(({ id, answer, todo }) => [id, todo === undefined ? answer : `${answer}: ${todo}`]))
+}
+
+function limits(hard: string): string {
+  return `Limit   Soft Limit  Hard Limit  Units\nMax open files            1024                 ${hard}              files\n`
+}
+
 test('limits: enough, too low with what to do, not told, not in use', () => {
-  const machine = (files: Readonly<Record<string, string>>): Record<string, string> =>
-    Object.fromEntries(checkLimits((file) => files[file] ?? null).map(({ id, answer, todo }) => [id, todo === undefined ? answer : `${answer}: ${todo}`]))
-  const limits = (hard: string): string => `Limit   Soft Limit  Hard Limit  Units\nMax open files            1024                 ${hard}              files\n`
   expect(machine({})).toEqual({ nofile: 'unknown', somaxconn: 'unknown', conntrack: 'yes', 'ephemeral-ports': 'unknown' })
   expect(
     machine({
