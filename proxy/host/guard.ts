@@ -1,6 +1,7 @@
 /**
  * Keeps the host's nftables table (ruleset.ts) in force: installed at start, its set of open ports kept true, its
- * counters read. The table stays when the program stops: the wall must not fall with it.
+ * counters read. The table stays when the program stops: the wall must not fall with it. One that somebody else has
+ * removed (`nft flush ruleset`, as a reload of nftables.service does) is put back when the counters are read next.
  */
 import { NearcastError } from '../../lib/errors.ts'
 import type { RunCommand } from './command.ts'
@@ -22,6 +23,8 @@ export interface Dropped {
 
 export class Guard {
   readonly #options: GuardOptions
+  /** What is asked for, and what is in force. */
+  #wanted: readonly number[] = []
   #ports: string = ''
 
   constructor(options: GuardOptions) {
@@ -31,27 +34,40 @@ export class Guard {
   /** @throws NearcastError host.denied, host.command-missing, host.failed */
   async install(): Promise<void> {
     const { run, ingress, prefix } = this.#options
-    await run('nft', ['-f', '-'], ruleset(ingress, prefix, []))
-    this.#ports = ''
+    const ports = this.#wanted
+    await run('nft', ['-f', '-'], ruleset(ingress, prefix, ports))
+    this.#ports = ports.join()
+    // Asked for meanwhile, and perhaps in force before this was.
+    if (this.#wanted !== ports) await this.open(this.#wanted)
   }
 
   /** Lets clients reach these ports of Flycast addresses, and no others. */
   async open(ports: readonly number[]): Promise<void> {
     const sorted = ports.toSorted((left, right) => left - right)
     const key = sorted.join()
+    this.#wanted = sorted
     if (key === this.#ports) return
     await this.#options.run('nft', ['-f', '-'], portsChange(sorted))
     this.#ports = key
   }
 
-  /** Packets dropped since `install`. @throws NearcastError host.* also when somebody has removed the table. */
+  /** Packets dropped since `install`. @throws NearcastError host.* also when the table was gone; it is back then. */
   async dropped(): Promise<Dropped[]> {
-    const listed = await this.#options.run('nft', ['-j', 'list', 'counters', 'table', ...TABLE.split(' ')])
+    const listed = await this.#list()
     const packets = parseCounters(listed)
     const rows = this.#options.ingress.flatMap((each, index) =>
       DROP_REASONS.map((reason) => ({ interface: each.interface, reason, packets: packets.get(counterName(index, reason)) ?? 0 })),
     )
     return [...rows, { interface: '*', reason: ELSEWHERE, packets: packets.get(ELSEWHERE) ?? 0 }]
+  }
+
+  async #list(): Promise<string> {
+    try {
+      return await this.#options.run('nft', ['-j', 'list', 'counters', 'table', ...TABLE.split(' ')])
+    } catch (error) {
+      await this.install()
+      throw error
+    }
   }
 }
 
