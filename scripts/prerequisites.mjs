@@ -3,7 +3,7 @@
  * Node >= 20 without packages, because it is what brings the others.
  */
 import { spawn } from 'node:child_process'
-import { accessSync, constants, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -26,6 +26,9 @@ const PROGRAMS = {
   setpriv: { packages: ['util-linux'] },
   mount: { packages: ['mount'] },
   haproxy: { packages: ['haproxy'] },
+  // Debian keeps a server's programs apart by version, outside of PATH.
+  postgres: { packages: ['postgresql'], parent: '/usr/lib/postgresql' },
+  openssl: { packages: ['openssl'] },
   nginx: { packages: ['nginx', 'libnginx-mod-stream'] },
 }
 
@@ -65,7 +68,7 @@ function packagesOf(file) {
 /** The path of a program, or null. Aliases count (valkey-server is a redis-server). */
 export function find(name) {
   for (const each of [name, ...(PROGRAMS[name]?.also ?? [])]) {
-    for (const directory of searchPath().split(delimiter)) {
+    for (const directory of [...searchPath().split(delimiter), ...versionDirectories(PROGRAMS[name]?.parent)]) {
       const path = join(directory, each)
       try {
         accessSync(path, constants.X_OK)
@@ -76,6 +79,10 @@ export function find(name) {
     }
   }
   return null
+}
+
+function versionDirectories(parent) {
+  return parent !== undefined && existsSync(parent) ? readdirSync(parent).map((version) => join(parent, version, 'bin')) : []
 }
 
 /**

@@ -1,11 +1,13 @@
 /**
  * `nearcast demo`: runs the story against a cluster that it starts itself, shows each step with its real output and
- * verdict, and ends the cluster. With --json the last line is `{"steps":[{"name","ok",…}],"ok":true}`.
+ * verdict, and ends the cluster. With --json the last line is `{"steps":[{"name","ok",…}],"ok":true}`; a step that this
+ * machine can't run is `{"name","ok":true,"skipped":"why"}`.
  */
 import { colours } from '../output.ts'
 import { DemoCluster } from './cluster.ts'
 import { STORY } from './story.ts'
-import type { Memory } from './story.ts'
+import { Skipped } from './step.ts'
+import type { Memory } from './step.ts'
 
 export interface DemoOptions {
   readonly json: boolean
@@ -20,6 +22,8 @@ interface StepResult {
   readonly ok: boolean
   readonly ms: number
   readonly error?: string
+  /** Why it was not run; `ok` is true then. */
+  readonly skipped?: string
 }
 
 const FOUNDATION = new Set(['create', 'set-get'])
@@ -43,13 +47,14 @@ export async function demo(options: DemoOptions): Promise<boolean> {
       print(`\n${colours.bold(step.title)}`)
       const begun = performance.now()
       const show = (text: string): void => print(text.replaceAll(/^/gm, '  '))
-      const error = await step.run({ cluster, show, memory }).then(
-        () => undefined,
-        (reason: unknown) => (reason instanceof Error ? reason.message : String(reason)),
+      const failure = await step.run({ cluster, show, memory }).then(
+        () => null,
+        (reason: unknown) => (reason instanceof Error ? reason : new Error(String(reason))),
       )
       const ms = Math.round(performance.now() - begun)
-      results.push({ name: step.name, ok: error === undefined, ms, ...(error !== undefined && { error }) })
-      print(error === undefined ? colours.green(`  ✓ ${step.name} (${ms} ms)`) : colours.red(`  ✗ ${step.name}: ${error}`))
+      const result: StepResult = { name: step.name, ms, ...verdict(failure) }
+      results.push(result)
+      print(verdictLine(result))
     }
   } finally {
     process.off('SIGINT', stop)
@@ -58,7 +63,21 @@ export async function demo(options: DemoOptions): Promise<boolean> {
   }
   const ok = results.every((result) => result.ok)
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
-  print(`\n${ok ? colours.green('The story holds') : colours.red('The story does not hold')}: ${results.filter((each) => each.ok).length} of ${results.length} steps in ${seconds} s`)
+  const held = results.filter((each) => each.ok && each.skipped === undefined).length
+  const skipped = results.filter((each) => each.skipped !== undefined).length
+  const count = `${held} of ${results.length} steps${skipped === 0 ? '' : `, ${skipped} skipped,`} in ${seconds} s`
+  print(`\n${ok ? colours.green('The story holds') : colours.red('The story does not hold')}: ${count}`)
   if (options.json) process.stdout.write(`${JSON.stringify({ steps: results, ok })}\n`)
   return ok
+}
+
+/** What a step's end means. */
+export function verdict(failure: Error | null): Pick<StepResult, 'ok' | 'error' | 'skipped'> {
+  if (failure === null) return { ok: true }
+  return failure instanceof Skipped ? { ok: true, skipped: failure.message } : { ok: false, error: failure.message }
+}
+
+function verdictLine({ name, ms, error, skipped }: StepResult): string {
+  if (skipped !== undefined) return colours.yellow(`  - ${name} skipped: ${skipped}`)
+  return error === undefined ? colours.green(`  ✓ ${name} (${ms} ms)`) : colours.red(`  ✗ ${name}: ${error}`)
 }

@@ -2,30 +2,11 @@
  * The story that Nearcast promises, as steps that run for real. Each step types what a user would type, shows what
  * came back, and fails with one sentence. Order matters: later steps use what earlier ones made.
  */
-import type { DemoCluster, Finished } from './cluster.ts'
+import type { Finished } from './cluster.ts'
 import { run } from './cluster.ts'
-
-export interface StepContext {
-  readonly cluster: DemoCluster
-  /** Shows a line of real output under the step. */
-  readonly show: (text: string) => void
-  /** What earlier steps found out. */
-  readonly memory: Memory
-}
-
-export interface Memory {
-  url: string
-  address: string
-  globexUrl: string
-  /** Redis's run_id of acme/cache's engine per region: tells which node has answered. */
-  engines: Map<string, string>
-}
-
-export interface Step {
-  readonly name: string
-  readonly title: string
-  readonly run: (context: StepContext) => Promise<void>
-}
+import { POSTGRES_STEP } from './postgres-step.ts'
+import type { Step, StepContext } from './step.ts'
+import { check, said, until } from './step.ts'
 
 interface Redis {
   readonly url: string
@@ -42,26 +23,6 @@ interface Explained {
 }
 
 const REGIONS = ['mad', 'ams', 'gru'] as const
-/** Healing is bounded by probe interval x thresholds plus process start; more than this is a failure. */
-const HEAL_TIMEOUT_MS = 15_000
-
-function check(condition: boolean, sentence: string): asserts condition {
-  if (!condition) throw new Error(sentence)
-}
-
-const said = (finished: Finished): string => (finished.stdout.trim() || finished.stderr.trim()).split('\n').slice(0, 12).join('\n')
-
-async function until(what: string, condition: () => Promise<boolean>, timeoutMs = HEAL_TIMEOUT_MS): Promise<number> {
-  const started = performance.now()
-  while (!(await condition())) {
-    check(performance.now() - started < timeoutMs, `${what}: not within ${timeoutMs / 1000} s.`)
-    await new Promise((resolve) => {
-      setTimeout(resolve, 100)
-    })
-  }
-  return performance.now() - started
-}
-
 /** Runs redis-cli on acme's app host and shows the line and its answer. */
 async function redis(context: StepContext, region: string, command: string, org = 'acme', url = context.memory.url): Promise<string> {
   const finished = await context.cluster.onAppHost(org, region, `redis-cli --no-auth-warning -u "$URL" ${command}`, { URL: url })
@@ -251,6 +212,7 @@ export const STORY: readonly Step[] = [
       check((await redis(context, 'mad', 'get k')) === 'v', "globex's write reached acme.")
     },
   },
+  POSTGRES_STEP,
   {
     name: 'agent-stopped',
     title: "With gru's agent stopped the next connection goes to the next nearest",

@@ -106,7 +106,9 @@ function joining(topology: Topology, host: Host, kind: ProgramKind, token: strin
 export function planAgent(topology: Topology, host: Host, token: string): PlannedProgram {
   const { keys, file } = joining(topology, host, 'agent', token)
   const hop = { listen: `[::]:${HOP_PORT}`, advertise: `[${host.address}]:${HOP_PORT}`, socket: hopSocket(host) }
-  return plan(host, 'agent', { ...keys, dataDir: agentDataDirectory(host), hop }, { files: [file] })
+  // Any server that a user starts on a host can be put behind an address, as long as it listens on that host's own loopback.
+  const backends = { allow: ['127.0.0.1:*', '[::1]:*'], checkIntervalMs: 500 }
+  return plan(host, 'agent', { ...keys, dataDir: agentDataDirectory(host), hop, backends }, { files: [file] })
 }
 
 /** Quicker than the defaults, so that what is broken and mended on purpose shows within seconds. */

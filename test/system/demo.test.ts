@@ -7,11 +7,11 @@ import { mentioning } from '../support/processes.ts'
 
 interface Report {
   readonly ok: boolean
-  readonly steps: readonly { readonly name: string; readonly ok: boolean; readonly ms: number; readonly error?: string }[]
+  readonly steps: readonly { readonly name: string; readonly ok: boolean; readonly ms: number; readonly error?: string; readonly skipped?: string }[]
 }
 
 const STEPS = [
-  'start', 'links', 'create', 'set-get', 'replica-readonly', 'outside', 'explain', 'wall-foreign', 'wall-kernel', 'two-tenants',
+  'start', 'links', 'create', 'set-get', 'replica-readonly', 'outside', 'explain', 'wall-foreign', 'wall-kernel', 'two-tenants', 'postgres',
   'agent-stopped', 'agent-paused', 'node-blackholed', 'tenant-crash-loop', 'link-delay', 'kill-under-load',
 ]
 
@@ -24,7 +24,9 @@ t.comment(`${((performance.now() - startedMs) / 1000).toFixed(1)} s`)
 
 const last = stdout.trim().split('\n').at(-1) ?? ''
 const report = (last.startsWith('{') ? JSON.parse(last) : { ok: false, steps: [] }) as Report
-for (const { name, ok, ms, error } of report.steps) t.ok(ok, `${name} (${Math.round(ms)} ms)${error === undefined ? '' : `: ${error}`}`)
+for (const { name, ok, ms, error, skipped } of report.steps) {
+  t.ok(ok, `${name} (${Math.round(ms)} ms)${error === undefined ? '' : `: ${error}`}`, skipped === undefined ? {} : { skip: skipped })
+}
 t.same(STEPS.filter((name) => !report.steps.some((step) => step.name === name)), [], 'no step is missing')
 t.equal(report.ok, true, 'the story holds')
 t.equal(code, 0, 'exit code')
