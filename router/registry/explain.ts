@@ -4,9 +4,11 @@
  */
 import { formatIpv6, isIpv6Text, networkOf, parseIpv6 } from '../../lib/address.ts'
 import { NearcastError } from '../../lib/errors.ts'
+import { addressesUnder, findReceivedGrant } from './objects/grants.ts'
 import { findOrg } from './objects/orgs.ts'
 import { addressesOf, findService } from './objects/services.ts'
 import type { Registry } from './registry.ts'
+import type { AddressRecord } from './store/records.ts'
 
 const ANSWER_MS = 3000
 
@@ -53,10 +55,15 @@ function findDestination(registry: Registry, to: string, origin: Origin): string
   if (origin.org === null) {
     throw new NearcastError('service.not-found', `A name means something only inside an organization; give an address, or from as org/region.`, { side: 'client' })
   }
-  const addresses = addressesOf(registry.store, findService(registry.store, origin.org, name).id)
+  const addresses = name.includes('/') ? granted(registry, origin.org, name) : addressesOf(registry.store, findService(registry.store, origin.org, name).id)
   const address = addresses.find((candidate) => candidate.network === origin.network) ?? addresses[0]
   if (address === undefined) throw new NearcastError('address.not-found', `${name} has no address; add one.`, { side: 'client' })
   return address.address
+}
+
+/** `owner/service`, as a grant gives it. */
+function granted({ store }: Registry, org: string, reference: string): AddressRecord[] {
+  return addressesUnder(store, findReceivedGrant(store, findOrg(store, org), reference, null).id)
 }
 
 function chooseProxy(registry: Registry, id: string | undefined, region: string | undefined): string {

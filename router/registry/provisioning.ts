@@ -4,6 +4,7 @@
  *   2. committed as active: every proxy learns it; wait for the connected ones, until 5 s after the start
  * Times are the router's own, from the publication of a revision to its acknowledgement.
  */
+import type { WaitResult } from './feed/acknowledgements.ts'
 import type { FeedServer } from './feed/feed-server.ts'
 import type { Act, Store, StoreTransaction } from './store/store.ts'
 
@@ -39,14 +40,8 @@ export class Publisher {
     return {
       revision,
       ms: round(performance.now() - startMs),
-      agents: [
-        ...agents.acknowledged.map(({ identity, ms, failed }) => {
-          const failure = failed[0]
-          return failure === undefined ? { id: identity, ms: round(ms) } : { id: identity, error: `${failure.code}: ${failure.message}` }
-        }),
-        ...agents.missing.map((id) => ({ id, error: `no acknowledgement in ${AGENTS_MS} ms` })),
-      ],
-      proxies: proxies.acknowledged.map(({ identity, ms }) => ({ id: identity, ms: round(ms) })),
+      agents: reportOf(agents),
+      proxies: timesOf(proxies),
       missing: proxies.missing,
     }
   }
@@ -61,22 +56,32 @@ export class Publisher {
     }
   }
 
-  /** After a removal: until every connected proxy has stopped serving it, or in time without the missing ones. */
-  async takenDown(revision: number): Promise<Omit<Provisioning, 'agents'>> {
+  /** Until every connected agent and proxy that a change concerns has put it in force, or in time without the missing ones. */
+  async inForce(revision: number): Promise<Provisioning> {
     const startMs = performance.now()
-    const proxies = await this.#feed.acknowledgements.wait(revision, 'proxy', TOTAL_MS)
-    return {
-      revision,
-      ms: round(performance.now() - startMs),
-      proxies: proxies.acknowledged.map(({ identity, ms }) => ({ id: identity, ms: round(ms) })),
-      missing: proxies.missing,
-    }
+    const { acknowledgements } = this.#feed
+    const [agents, proxies] = await Promise.all([acknowledgements.wait(revision, 'agent', AGENTS_MS), acknowledgements.wait(revision, 'proxy', TOTAL_MS)])
+    return { revision, ms: round(performance.now() - startMs), agents: reportOf(agents), proxies: timesOf(proxies), missing: proxies.missing }
   }
 
   /** A program that joined is known to the agents before it starts to dial them. */
   async introduced(revision: number): Promise<void> {
     await this.#feed.acknowledgements.wait(revision, 'agent', AGENTS_MS)
   }
+}
+
+function reportOf({ acknowledged, missing }: WaitResult): Provisioning['agents'] {
+  return [
+    ...acknowledged.map(({ identity, ms, failed }) => {
+      const failure = failed[0]
+      return failure === undefined ? { id: identity, ms: round(ms) } : { id: identity, error: `${failure.code}: ${failure.message}` }
+    }),
+    ...missing.map((id) => ({ id, error: `no acknowledgement in ${AGENTS_MS} ms` })),
+  ]
+}
+
+function timesOf({ acknowledged }: WaitResult): Provisioning['proxies'] {
+  return acknowledged.map(({ identity, ms }) => ({ id: identity, ms: round(ms) }))
 }
 
 function round(ms: number): number {

@@ -49,7 +49,7 @@ export async function startRegistry(options: Partial<RegistryOptions> & { direct
     id: 'main',
     stateDir: directory,
     prefix: 0xfdaa,
-    quotas: { networks: 5, databases: 5, services: 5, addresses: 20 },
+    quotas: { networks: 5, databases: 5, services: 5, addresses: 20, grants: 5 },
     log: QUIET,
     ...options,
   })

@@ -175,18 +175,18 @@ test('quotas are coded errors, and a refused request leaves nothing behind', asy
   await registry.made('/v1/orgs', { name: 'full' })
   for (let index = 0; index < 4; index++) await registry.made('/v1/orgs/full/networks', { name: `n${index}` })
   expect((await registry.call('POST', '/v1/orgs/full/networks', { name: 'more' })).body).toMatchObject({ code: 'quota.networks', status: 409 })
-  for (let index = 0; index < 5; index++) await registry.made('/v1/orgs/full/redis', { name: `d${index}`, region: 'mad' })
-  expect((await registry.call('POST', '/v1/orgs/full/redis', { name: 'more', region: 'mad' })).body).toMatchObject({ code: 'quota.databases' })
-  for (let index = 0; index < 15; index++) await registry.made('/v1/orgs/full/addresses', { service: 'd0' })
+  for (let index = 0; index < 5; index++) await registry.made('/v1/orgs/full/redis', { name: `d${index}`, region: 'mad', network: 'n0' })
+  expect((await registry.call('POST', '/v1/orgs/full/redis', { name: 'more', region: 'mad', network: 'n0' })).body).toMatchObject({ code: 'quota.databases' })
+  for (let index = 0; index < 15; index++) await registry.made('/v1/orgs/full/addresses', { service: 'd0', network: 'n1' })
   const before = registry.registry.store.revision
-  expect((await registry.call('POST', '/v1/orgs/full/addresses', { service: 'd0' })).body).toMatchObject({ code: 'quota.addresses' })
-  expect((await registry.call('POST', '/v1/orgs/full/services', { name: 'tcp', port: 1, nodes: ['foreign-1'] })).body).toMatchObject({ code: 'quota.addresses' })
+  expect((await registry.call('POST', '/v1/orgs/full/addresses', { service: 'd0', network: 'n1' })).body).toMatchObject({ code: 'quota.addresses' })
+  expect((await registry.call('POST', '/v1/orgs/full/services', { name: 'tcp', port: 1, nodes: ['foreign-1'], network: 'n0' })).body).toMatchObject({ code: 'quota.addresses' })
   expect(registry.registry.store.revision).toBe(before)
   expect(registry.registry.store.find('services', '', 'tcp')).toBeNull()
 })
 
 test('a token that may only read sees no credentials', async () => {
-  const made = await registry.made('/v1/orgs/acme/redis', { name: 'seen', region: 'mad' }, acme)
+  const made = await registry.made('/v1/orgs/acme/redis', { name: 'seen', region: 'mad', network: 'default' }, acme)
   const shown = (await registry.call('GET', '/v1/orgs/acme/redis/seen', undefined, reader)).body
   expect(shown).toMatchObject({ name: 'seen', address: made['address'], env: { REDIS_HOST: 'seen.flycast' } })
   expect(JSON.stringify(shown)).not.toContain(String(made['password']))

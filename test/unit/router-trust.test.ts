@@ -29,6 +29,7 @@ const agent = (id: string, epochs: number[], signing: number, peers: string[] = 
   keysRevision: 1,
   peers,
   revoked: false,
+  draining: false,
   createdAt: '',
 })
 const dialer = (id: string, epoch: number, peers: string[] = []): DialerRecord => ({
@@ -118,7 +119,7 @@ test('views: no credential leaves but to the agents that hold the service, no ke
   expect(active).not.toBeNull()
   expect(JSON.stringify(active)).not.toMatch(/redis":|sealed|secret/i)
 
-  const address = { address: 'fdaa:0:1:0:1::1', org: 'o', network: 1, generation: 1, service: 'db1', nodes: ['mad-1'], active: false, createdAt: '' }
+  const address = { address: 'fdaa:0:1:0:1::1', org: 'o', network: 1, generation: 1, service: 'db1', nodes: ['mad-1'], active: false, tls: null, createdAt: '' }
   expect([proxy, holder, stranger].map((viewer) => views.project(viewer, 'addresses', address) !== null)).toEqual([false, true, false])
   expect([proxy, holder, stranger].map((viewer) => views.project(viewer, 'addresses', { ...address, active: true }) !== null)).toEqual([true, true, false])
 

@@ -6,7 +6,7 @@
 import { z } from 'zod'
 import { PROXY_HEADERS } from '../../../lib/backend.ts'
 import { CODES } from '../../../lib/errors.ts'
-import { SERVICE_KINDS } from '../../../lib/feed/messages.ts'
+import { limits, SERVICE_KINDS, tlsPolicy } from '../../../lib/feed/messages.ts'
 import { SCOPES } from '../store/records.ts'
 
 const at = z.iso.datetime().meta({ description: 'RFC 3339, UTC.' })
@@ -27,8 +27,16 @@ export const problemAnswer = z
   })
   .meta({ id: 'Problem', description: 'RFC 9457 problem details.' })
 
+const limitsAnswer = z.strictObject(limits.shape).meta({ id: 'Limits', description: 'What may be used at each proxy; a member that is not there is without limit.' })
+
 export const networkAnswer = z
-  .strictObject({ id: z.int(), name: z.string(), prefix: z.string().meta({ examples: ['fdaa:0:1::/48'] }), createdAt: at })
+  .strictObject({
+    id: z.int(),
+    name: z.string(),
+    prefix: z.string().meta({ examples: ['fdaa:0:1::/48'] }),
+    limits: limitsAnswer.optional().meta({ description: 'Set by operators, for all addresses of the network together.' }),
+    createdAt: at,
+  })
   .meta({ id: 'Network', description: 'A private network of one organization: a /48 of the address plan.' })
 
 export const orgAnswer = z
@@ -42,19 +50,19 @@ export const revocationAnswer = z
     revision,
     ms: milliseconds,
     proxies: listOf(reached),
+    agents: listOf(z.union([reached, z.strictObject({ id: identity, error: z.string() })])),
     missing: strings.meta({ description: 'Connected proxies that have not acknowledged in time; they will when they can.' }),
   })
-  .meta({ id: 'Revocation', description: 'How long until every connected proxy had put a removal in force, by the clock of the router.' })
+  .meta({ id: 'Revocation', description: 'How long until every agent and proxy concerned had put a change or removal in force, by the clock of the router.' })
 
 export const provisioningAnswer = z
-  .strictObject({
-    ...revocationAnswer.shape,
-    agents: listOf(z.union([reached, z.strictObject({ id: identity, error: z.string() })])),
-  })
+  .strictObject(revocationAnswer.shape)
   .meta({ id: 'Provisioning', description: 'How long until every agent and proxy concerned had put a change in force, by the clock of the router.' })
 
 const state = z.enum(['provisioning', 'active'])
 const port = z.int().min(1).max(65535)
+
+const tlsAnswer = z.strictObject({ policy: z.enum(['off', ...tlsPolicy.options]), alpn: strings.optional(), clientCa: z.string().optional() }).meta({ id: 'Tls' })
 
 export const addressAnswer = z
   .strictObject({
@@ -63,6 +71,12 @@ export const addressAnswer = z
     service: z.string(),
     port: port.nullable(),
     generation: z.int().min(1),
+    limits: limitsAnswer.optional(),
+    granted: z
+      .strictObject({ grant: z.string(), owner: z.string(), grantee: z.string() })
+      .optional()
+      .meta({ description: 'On a network of `grantee`, by a grant of `owner`; ids of organizations.' }),
+    tls: tlsAnswer,
     state,
     createdAt: at,
   })
@@ -85,6 +99,7 @@ export const serviceAnswer = z
     nodes: strings,
     backend: z.string().optional().meta({ description: 'What agents hand connections on to. Shown to operators.' }),
     proxyHeader: z.enum(PROXY_HEADERS).optional().meta({ description: 'What the backend gets first. Shown to operators.' }),
+    live: z.string().optional().meta({ description: '`keep`, `cut` or `drain:<seconds>`: what becomes of live connections.' }),
     state,
     createdAt: at,
   })
@@ -99,12 +114,14 @@ export const redisAnswer = z
     replicas: strings,
     appendFsync: z.enum(['always', 'everysec']),
     maxMemoryBytes: z.int(),
+    tls: tlsAnswer.shape.policy,
     username: z.string(),
     password: z.string().optional().meta({ description: secret }),
-    url: z.string().optional().meta({ description: secret }),
+    url: z.string().optional().meta({ description: `${secret} \`rediss://\` when the address takes nothing else.` }),
     env: z
       .strictObject({
         REDIS_URL: z.string().optional(),
+        REDIS_TLS_URL: z.string().optional().meta({ description: 'Of an address that takes both: the one with TLS.' }),
         REDIS_HOST: z.string(),
         REDIS_PORT: z.string(),
         REDIS_USERNAME: z.string(),
@@ -119,8 +136,27 @@ export const redisAnswer = z
 export const provisioned = <Shape extends z.ZodRawShape>(made: z.ZodObject<Shape>) => z.strictObject({ ...made.shape, provisioning: provisioningAnswer })
 
 export const takenDownAnswer = z.strictObject({ id: z.string(), name: z.string(), deleted: z.literal(true), revocation: revocationAnswer })
+export const addressChangedAnswer = z.strictObject({ ...addressAnswer.shape, change: provisioningAnswer })
 export const addressRemovedAnswer = z.strictObject({ address: z.string(), deleted: z.literal(true), revocation: revocationAnswer })
-export const removedAnswer = z.strictObject({ id: z.string(), deleted: z.literal(true) }).meta({ id: 'Removed' })
+export const removedAnswer = z.strictObject({ id: z.string(), deleted: z.literal(true), revocation: revocationAnswer }).meta({ id: 'Removed' })
+export const revokedAnswer = z.strictObject({ ...removedAnswer.shape, addresses: strings.meta({ description: 'Revoked with it.' }) })
+/** A change: the object as it is now, and who has put it in force. */
+export const changedAnswer = <Shape extends z.ZodRawShape>(object: z.ZodObject<Shape>) => z.strictObject({ ...object.shape, change: revocationAnswer })
+
+export const grantAnswer = z
+  .strictObject({
+    id: z.string(),
+    owner: z.string().meta({ description: 'Name of the organization whose service it is.' }),
+    ownerId: z.string(),
+    service: z.string(),
+    grantee: z.string().optional().meta({ description: 'Name; shown to the grantee and to operators.' }),
+    granteeId: z.string(),
+    network: z.int().nullable().meta({ description: 'The only network that it is for; null: any of the grantee.' }),
+    maxAddresses: z.int(),
+    addresses: strings,
+    createdAt: at,
+  })
+  .meta({ id: 'Grant', description: 'A service of one organization may have addresses on networks of another.' })
 
 export const nodeAnswer = z
   .strictObject({
@@ -132,6 +168,7 @@ export const nodeAnswer = z
     socket: z.string().optional(),
     connected: z.boolean().optional().meta({ description: 'Of an agent: whether it follows the feed now.' }),
     revoked: z.boolean().optional(),
+    draining: z.boolean().meta({ description: 'New connections go there only when no other node is left.' }),
     services: z.int().min(0).meta({ description: 'How many are placed on it.' }),
     createdAt: at,
   })

@@ -3,13 +3,14 @@ import type { z } from 'zod'
 import { asNetworkId, networkPrefix } from '../../../lib/address.ts'
 import { NearcastError } from '../../../lib/errors.ts'
 import type { Registry } from '../registry.ts'
+import { addressesUnder } from '../objects/grants.ts'
 import { addressesOf } from '../objects/services.ts'
 import { scopesOf } from '../objects/tokens.ts'
-import type { AddressRecord, NetworkRecord, NodeRecord, OrgRecord, ServiceRecord, TokenRecord } from '../store/records.ts'
-import type { addressAnswer, networkAnswer, nodeAnswer, orgAnswer, redisAnswer, serviceAnswer, tokenAnswer } from './answers.ts'
+import type { AddressRecord, GrantRecord, NetworkRecord, NodeRecord, OrgRecord, ServiceRecord, TokenRecord } from '../store/records.ts'
+import type { addressAnswer, grantAnswer, networkAnswer, nodeAnswer, orgAnswer, redisAnswer, serviceAnswer, tokenAnswer } from './answers.ts'
 
 export function networkDocument(registry: Registry, network: NetworkRecord): z.infer<typeof networkAnswer> {
-  return { id: network.id, name: network.name, prefix: networkPrefix(asNetworkId(network.id), registry.prefix), createdAt: network.createdAt }
+  return { id: network.id, name: network.name, prefix: networkPrefix(asNetworkId(network.id), registry.prefix), ...(network.limits && { limits: network.limits }), createdAt: network.createdAt }
 }
 
 export function orgDocument(registry: Registry, org: OrgRecord): z.infer<typeof orgAnswer> {
@@ -25,14 +26,35 @@ export function addressDocument(registry: Registry, address: AddressRecord): z.i
     service: service?.name ?? address.service,
     port: service?.port ?? null,
     generation: address.generation,
+    tls: address.tls ?? { policy: 'off' },
+    ...(address.limits && { limits: address.limits }),
+    ...(address.granted && { granted: { ...address.granted, owner: address.org } }),
     state: address.active ? 'active' : 'provisioning',
     createdAt: address.createdAt,
   }
 }
 
+export function grantDocument(registry: Registry, grant: GrantRecord, showsGrantee: boolean): z.infer<typeof grantAnswer> {
+  const { store } = registry
+  const { id, network, maxAddresses, createdAt } = grant
+  return {
+    id,
+    owner: store.get('orgs', grant.org)?.name ?? grant.org,
+    ownerId: grant.org,
+    service: store.get('services', grant.service)?.name ?? grant.service,
+    ...(showsGrantee && { grantee: store.get('orgs', grant.grantee)?.name ?? grant.grantee }),
+    granteeId: grant.grantee,
+    network,
+    maxAddresses,
+    addresses: addressesUnder(store, id).map(({ address }) => address),
+    createdAt,
+  }
+}
+
 /** `showsBackend`: to operators. */
 export function serviceDocument(registry: Registry, service: ServiceRecord, showsBackend = false): z.infer<typeof serviceAnswer> {
-  const addresses = addressesOf(registry.store, service.id)
+  // Granted ones are of use on another org's network: /grants lists them.
+  const addresses = addressesOf(registry.store, service.id).filter((address) => address.granted === undefined)
   const first = addresses[0]
   return {
     id: service.id,
@@ -47,6 +69,7 @@ export function serviceDocument(registry: Registry, service: ServiceRecord, show
     placements: service.placements,
     nodes: service.placements.map((placement) => placement.node),
     ...(showsBackend && service.backend !== undefined && { backend: service.backend.target, proxyHeader: service.backend.proxyHeader }),
+    ...(service.live !== undefined && { live: service.live }),
     state: service.state,
     createdAt: service.createdAt,
   }
@@ -59,7 +82,9 @@ export function redisDocument(registry: Registry, service: ServiceRecord, showsS
   const base = serviceDocument(registry, service)
   const { hostname, address, port } = base
   const { password } = registry.vault.open(service.id, redis.sealed)
-  const url = `redis://default:${password}@${hostname}:${port}`
+  const tls = addressesOf(registry.store, service.id).find(({ granted }) => granted === undefined)?.tls?.policy ?? 'off'
+  const place = `default:${password}@${hostname}:${port}`
+  const url = `${tls === 'terminate' ? 'rediss' : 'redis'}://${place}`
   return {
     ...base,
     kind: 'redis',
@@ -67,10 +92,12 @@ export function redisDocument(registry: Registry, service: ServiceRecord, showsS
     replicas: redis.replicas,
     appendFsync: redis.appendFsync,
     maxMemoryBytes: redis.maxMemoryBytes,
+    tls,
     username: 'default',
     ...(showsSecrets && { password, url }),
     env: {
       ...(showsSecrets && { REDIS_URL: url }),
+      ...(showsSecrets && tls === 'auto' && { REDIS_TLS_URL: `rediss://${place}` }),
       REDIS_HOST: hostname,
       REDIS_PORT: String(port),
       REDIS_USERNAME: 'default',
@@ -84,7 +111,7 @@ export function nodeDocument(registry: Registry, node: NodeRecord): z.infer<type
   const { id, region, host, hop, endpoint, socket, createdAt } = node
   const agent = hop === 'signed-v2' ? { connected: registry.feed.isConnected(`agent/${id}`), revoked: node.revoked } : {}
   const services = registry.store.linkedTo('services', 'nodes', id).length
-  return { id, region, host, hop, endpoint, ...(socket !== undefined && { socket }), ...agent, services, createdAt }
+  return { id, region, host, hop, endpoint, ...(socket !== undefined && { socket }), ...agent, draining: node.draining, services, createdAt }
 }
 
 export function tokenDocument(token: TokenRecord): z.infer<typeof tokenAnswer> {

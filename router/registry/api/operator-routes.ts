@@ -2,13 +2,14 @@
 import { NearcastError } from '../../../lib/errors.ts'
 import { explain } from '../explain.ts'
 import { addJoinToken, checkJoinToken, enroll, removeProxy } from '../objects/members.ts'
-import { addForeignNode, findNode, removeNode } from '../objects/nodes.ts'
+import { addForeignNode, findNode, removeNode, setDraining } from '../objects/nodes.ts'
 import { createOrg } from '../objects/orgs.ts'
 import { createToken, removeToken } from '../objects/tokens.ts'
 import type { Registry } from '../registry.ts'
 import { newJoinToken } from '../trust/secret-token.ts'
 import {
   auditAnswer,
+  changedAnswer,
   explainAnswer,
   joinAnswer,
   joinTokenAnswer,
@@ -28,7 +29,7 @@ import { nodeDocument, orgDocument, tokenDocument } from './documents.ts'
 import { liveDocument } from './live.ts'
 import type { Route } from './route.ts'
 import { route } from './route.ts'
-import { auditQuery, emptyBody, explainQuery, joinBody, joinTokenBody, nodeBody, orgBody, tokenBody } from './schemas.ts'
+import { auditQuery, emptyBody, explainQuery, joinBody, joinTokenBody, nodeBody, nodeChangeBody, orgBody, tokenBody } from './schemas.ts'
 import { proxiesDocument, regionsDocument, statusDocument } from './status.ts'
 
 export function operatorRoutes(registry: Registry): Route[] {
@@ -66,7 +67,7 @@ function orgsRoutes(registry: Registry): Route[] {
 }
 
 function fleetRoutes(registry: Registry): Route[] {
-  const { store, clock, rotation } = registry
+  const { store, clock, rotation, publisher } = registry
   return [
     route({
       method: 'GET',
@@ -103,11 +104,28 @@ function fleetRoutes(registry: Registry): Route[] {
       access: 'operator',
       summary: 'Revoke an agent, or remove a foreign node',
       answer: removedAnswer,
-      handle: (call) => {
+      handle: async (call) => {
         const id = call.params['id'] ?? ''
-        store.write(call.act('node.delete'), (transaction) => removeNode(transaction, id))
+        const { revision } = store.write(call.act('node.delete'), (transaction) => removeNode(transaction, id))
         rotation.advance()
-        return { id, deleted: true as const }
+        return { id, deleted: true as const, revocation: await publisher.inForce(revision) }
+      },
+    }),
+    route({
+      method: 'PATCH',
+      path: '/v1/nodes/:id',
+      access: 'operator',
+      summary: 'Drain a node: new connections go there only when no other node is left, live ones by the policy of their service',
+      body: nodeChangeBody,
+      answer: changedAnswer(nodeAnswer),
+      handle: async (call) => {
+        const { id } = findNode(store, call.params['id'] ?? '')
+        const { draining } = call.body
+        const { revision } = store.write(call.act('node.change'), (transaction) => {
+          if (draining !== undefined) setDraining(transaction, id, draining)
+        })
+        const change = await publisher.inForce(revision)
+        return { ...nodeDocument(registry, findNode(store, id)), change }
       },
     }),
     route({
@@ -124,11 +142,11 @@ function fleetRoutes(registry: Registry): Route[] {
       access: 'operator',
       summary: 'Revoke a proxy',
       answer: removedAnswer,
-      handle: (call) => {
+      handle: async (call) => {
         const id = call.params['id'] ?? ''
-        store.write(call.act('proxy.delete'), (transaction) => removeProxy(transaction, id))
+        const { revision } = store.write(call.act('proxy.delete'), (transaction) => removeProxy(transaction, id))
         rotation.advance()
-        return { id, deleted: true as const }
+        return { id, deleted: true as const, revocation: await publisher.inForce(revision) }
       },
     }),
     route({
@@ -144,7 +162,7 @@ function fleetRoutes(registry: Registry): Route[] {
 }
 
 function tokenRoutes(registry: Registry): Route[] {
-  const { store, clock } = registry
+  const { store, clock, publisher } = registry
   return [
     route({
       method: 'GET',
@@ -183,10 +201,10 @@ function tokenRoutes(registry: Registry): Route[] {
       access: 'operator',
       summary: 'Revoke an API token',
       answer: removedAnswer,
-      handle: (call) => {
+      handle: async (call) => {
         const id = call.params['id'] ?? ''
-        store.write(call.act('token.delete'), (transaction) => removeToken(transaction, id))
-        return { id, deleted: true as const }
+        const { revision } = store.write(call.act('token.delete'), (transaction) => removeToken(transaction, id))
+        return { id, deleted: true as const, revocation: await publisher.inForce(revision) }
       },
     }),
   ]

@@ -1,15 +1,21 @@
 /** Routes of one organization: networks, databases, services, addresses. */
 import { formatIpv6, parseIpv6 } from '../../../lib/address.ts'
 import { NearcastError } from '../../../lib/errors.ts'
-import { activateAddress, findAddress, mintAddress } from '../objects/addresses.ts'
+import { setAddressTls } from '../objects/address-tls.ts'
+import { addressesOfOrg, findAddress, mintAddress } from '../objects/addresses.ts'
 import { createDatabase } from '../objects/databases.ts'
+import { findReceivedGrant, mintGranted } from '../objects/grants.ts'
+import { setAddressLimits, setNetworkLimits } from '../objects/limits.ts'
 import { createNetwork, findNetwork } from '../objects/networks.ts'
-import { activateService, createService, findService, removeService } from '../objects/services.ts'
+import { activateService, createService, findService, removeService, setLive } from '../objects/services.ts'
+import { findOrg } from '../objects/orgs.ts'
 import type { Registry } from '../registry.ts'
 import type { OrgRecord } from '../store/records.ts'
 import {
   addressAnswer,
+  addressChangedAnswer,
   addressRemovedAnswer,
+  changedAnswer,
   listOf,
   networkAnswer,
   orgAnswer,
@@ -19,9 +25,10 @@ import {
   takenDownAnswer,
 } from './answers.ts'
 import { addressDocument, networkDocument, orgDocument, redisDocument, serviceDocument } from './documents.ts'
+import { bringUpAddress, grantRoutes } from './grant-routes.ts'
 import type { Call, Route } from './route.ts'
 import { route } from './route.ts'
-import { addressBody, networkBody, redisBody, serviceBody } from './schemas.ts'
+import { addressBody, addressChangeBody, networkBody, networkChangeBody, redisBody, serviceBody, serviceChangeBody } from './schemas.ts'
 
 const ORG = '/v1/orgs/:org'
 
@@ -39,11 +46,12 @@ export function orgRoutes(registry: Registry): Route[] {
     ...redisRoutes(registry),
     ...serviceRoutes(registry),
     ...addressRoutes(registry),
+    ...grantRoutes(registry),
   ]
 }
 
 function networkRoutes(registry: Registry): Route[] {
-  const { store } = registry
+  const { store, publisher } = registry
   const path = `${ORG}/networks`
   return [
     route({
@@ -66,6 +74,21 @@ function networkRoutes(registry: Registry): Route[] {
           createNetwork(transaction, org, call.body.name, registry.quotas, registry.clock),
         )
         return networkDocument(registry, result)
+      },
+    }),
+    route({
+      method: 'PATCH',
+      path: `${path}/:name`,
+      access: 'operator',
+      summary: 'Change the limits of a network; null ends a limit',
+      body: networkChangeBody,
+      answer: changedAnswer(networkAnswer),
+      handle: async (call) => {
+        const org = findOrg(store, call.params['org'] ?? '')
+        const network = findNetwork(store, org, call.params['name'] ?? '')
+        const { revision } = store.write(call.act('network.change'), (transaction) => setNetworkLimits(transaction, network, call.body.limits))
+        const change = await publisher.inForce(revision)
+        return { ...networkDocument(registry, findNetwork(store, org, String(network.id))), change }
       },
     }),
   ]
@@ -105,7 +128,11 @@ function redisRoutes(registry: Registry): Route[] {
       handle: async (call, org) => {
         const act = call.act('redis.create')
         const network = findNetwork(store, org, call.body.network)
-        const { result, revision } = store.write(act, (transaction) => createDatabase(transaction, org, network, call.body, plan))
+        const { result, revision } = store.write(act, (transaction) => {
+          const made = createDatabase(transaction, org, network, call.body, plan)
+          setAddressTls(transaction, made.address, call.body.tls)
+          return made
+        })
         const { service } = result
         const provisioning = await publisher.bringUp(
           act,
@@ -172,6 +199,20 @@ function serviceRoutes(registry: Registry): Route[] {
       },
     }),
     route({
+      method: 'PATCH',
+      path: `${path}/:name`,
+      access: 'org',
+      summary: 'Change what becomes of live connections of a service or database; null: the usual',
+      body: serviceChangeBody,
+      answer: changedAnswer(serviceAnswer),
+      handle: async (call, org) => {
+        const { id } = findService(store, org.id, call.params['name'] ?? '')
+        const { revision } = store.write(call.act('service.change'), (transaction) => setLive(transaction, id, call.body.live))
+        const change = await publisher.inForce(revision)
+        return { ...serviceDocument(registry, findService(store, org.id, id), showsBackend(call)), change }
+      },
+    }),
+    route({
       method: 'DELETE',
       path: `${path}/:name`,
       access: 'org',
@@ -190,30 +231,48 @@ function addressRoutes(registry: Registry): Route[] {
       method: 'GET',
       path,
       access: 'org',
-      summary: 'List Flycast addresses',
+      summary: 'List Flycast addresses, those by grants included: given and received',
       answer: listOf(addressAnswer),
-      handle: (_call, org) => store.list('addresses', org.id).map((address) => addressDocument(registry, address)),
+      handle: (_call, org) => addressesOfOrg(store, org.id).map((address) => addressDocument(registry, address)),
     }),
     route({
       method: 'POST',
       path,
       access: 'org',
-      summary: 'Mint a further address of a service',
+      summary: 'Mint a further address of a service, or one of a service that was granted (`owner/service`)',
       body: addressBody,
       answer: provisioned(addressAnswer),
       handle: async (call, org) => {
-        const act = call.act('address.create')
+        const { service, tls } = call.body
         const network = findNetwork(store, org, call.body.network)
-        const { result, revision } = store.write(act, (transaction) =>
-          mintAddress(transaction, findService(transaction, org.id, call.body.service), network, plan),
+        if (!service.includes('/')) {
+          return bringUpAddress(registry, call, (transaction) => {
+            const minted = mintAddress(transaction, findService(transaction, org.id, service), network, plan)
+            setAddressTls(transaction, minted, tls)
+            return minted
+          })
+        }
+        if (tls !== undefined) throw new NearcastError('api.body-invalid', 'tls: of a granted address it is set by the owner of the service.', { side: 'client' })
+        return bringUpAddress(registry, call, (transaction) =>
+          mintGranted(transaction, findReceivedGrant(transaction, org, service, network), String(network.id), true, plan),
         )
-        const provisioning = await publisher.bringUp(
-          act,
-          revision,
-          (transaction) => activateAddress(transaction, result.address),
-          (transaction) => transaction.remove('addresses', result.address),
-        )
-        return { ...addressDocument(registry, findAddress(store, org.id, result.address)), provisioning }
+      },
+    }),
+    route({
+      method: 'PATCH',
+      path: `${path}/:address`,
+      access: 'org',
+      summary: 'Change TLS (for connections from then on) or limits (null ends one) of an address of your own services',
+      body: addressChangeBody,
+      answer: addressChangedAnswer,
+      handle: async (call, org) => {
+        const address = findAddress(store, org.id, formatIpv6(parseIpv6(call.params['address'] ?? '')), 'owner')
+        const { revision } = store.write(call.act('address.change'), (transaction) => {
+          setAddressTls(transaction, address, call.body.tls)
+          setAddressLimits(transaction, address, call.body.limits)
+        })
+        const change = await publisher.inForce(revision)
+        return { ...addressDocument(registry, findAddress(store, org.id, address.address)), change }
       },
     }),
     route({
@@ -225,7 +284,7 @@ function addressRoutes(registry: Registry): Route[] {
       handle: async (call, org) => {
         const address = findAddress(store, org.id, formatIpv6(parseIpv6(call.params['address'] ?? '')))
         const { revision } = store.write(call.act('address.delete'), (transaction) => transaction.remove('addresses', address.address))
-        return { address: address.address, deleted: true as const, revocation: await publisher.takenDown(revision) }
+        return { address: address.address, deleted: true as const, revocation: await publisher.inForce(revision) }
       },
     }),
   ]
@@ -240,5 +299,5 @@ async function takeDown(registry: Registry, call: Call<unknown, unknown>, org: O
   const { store, publisher } = registry
   const service = findService(store, org.id, call.params['name'] ?? '', kind)
   const { revision } = store.write(call.act(`${service.kind}.delete`), (transaction) => removeService(transaction, service))
-  return { id: service.id, name: service.name, deleted: true as const, revocation: await publisher.takenDown(revision) }
+  return { id: service.id, name: service.name, deleted: true as const, revocation: await publisher.inForce(revision) }
 }

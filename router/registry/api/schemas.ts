@@ -1,7 +1,9 @@
 /** What requests may say. Unknown members are refused: a misspelt limit must not be silently without effect. */
 import { z } from 'zod'
 import { PROXY_HEADERS } from '../../../lib/backend.ts'
+import { limits } from '../../../lib/feed/messages.ts'
 import { ID_PATTERN } from '../../../lib/identity.ts'
+import { LIVE_POLICY } from '../../../lib/live-policy.ts'
 import { SCOPES } from '../store/records.ts'
 
 /** A DNS label: names of services are host names. */
@@ -12,6 +14,20 @@ const host = z.string().min(1).max(100)
 const endpoint = z.string().max(128).regex(/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):([1-9]\d{0,4})$/, 'write host:port, an IPv6 address in brackets')
 const reference = z.string().min(1).max(64)
 const port = z.int().min(1).max(65535)
+const live = z
+  .string()
+  .regex(LIVE_POLICY, 'write keep, cut or drain:<seconds>')
+  .meta({ description: 'What becomes of live connections when their address is revoked or their node drains or is unhealthy.' })
+
+const tls = z
+  .strictObject({
+    policy: z.enum(['off', 'terminate', 'passthrough', 'auto']).meta({
+      description: '`auto`: the first byte of the client says whether it speaks TLS, so the client must speak first. `passthrough`: the server does TLS.',
+    }),
+    alpn: z.array(z.string().min(1).max(64)).min(1).max(8).optional().meta({ description: 'Protocols to agree upon, best first.' }),
+    clientCa: z.string().min(1).max(16_384).optional().meta({ description: 'PEM; clients must present a certificate of this CA. Only with `terminate`.' }),
+  })
+  .meta({ description: 'Who does TLS for the address; off unless told.' })
 
 export const orgBody = z.strictObject({ name })
 export const networkBody = z.strictObject({ name })
@@ -20,8 +36,10 @@ export const redisBody = z.strictObject({
   region,
   replicas: z.array(region).max(16).default([]),
   network: reference.optional(),
+  live: live.optional(),
   appendFsync: z.enum(['always', 'everysec']).default('everysec'),
   maxMemoryBytes: z.int().min(1 << 20).max(2 ** 40).default(100 * (1 << 20)),
+  tls: tls.optional(),
 })
 export const serviceBody = z.strictObject({
   name,
@@ -29,10 +47,35 @@ export const serviceBody = z.strictObject({
   port,
   nodes: z.array(id).min(1).max(64),
   network: reference.optional(),
+  live: live.optional(),
   backend: z.string().max(256).optional().meta({ description: 'What agents hand connections on to: `unix:/path` or `host:port`. Operators only.' }),
   proxyHeader: z.enum(PROXY_HEADERS).optional().meta({ description: 'What the backend gets first; default `none`.' }),
 })
-export const addressBody = z.strictObject({ service: reference, network: reference.optional() })
+export const addressBody = z.strictObject({
+  service: z.string().min(1).max(128).meta({ description: 'Name or id; `owner/service` for one that a grant gives.' }),
+  network: reference.optional(),
+  tls: tls.optional(),
+})
+
+/** Each member of the row; null: without that limit. */
+const limitsChange = z.strictObject({
+  softConnections: limits.shape.softConnections.nullable(),
+  maxConnections: limits.shape.maxConnections.nullable(),
+  connectionsPerSecond: limits.shape.connectionsPerSecond.nullable(),
+  bytesPerSecondUp: limits.shape.bytesPerSecondUp.nullable(),
+  bytesPerSecondDown: limits.shape.bytesPerSecondDown.nullable(),
+})
+export const addressChangeBody = z.strictObject({ tls: tls.optional(), limits: limitsChange.optional() })
+export const networkChangeBody = z.strictObject({ limits: limitsChange.optional() })
+export const serviceChangeBody = z.strictObject({ live: live.nullable().optional() })
+export const nodeChangeBody = z.strictObject({ draining: z.boolean().optional() })
+export const grantBody = z.strictObject({
+  service: reference,
+  grantee: reference.meta({ description: 'Id of an organization; operators may give its name.' }),
+  network: reference.optional().meta({ description: 'The only network of the grantee that it is for.' }),
+  maxAddresses: z.int().min(1).max(100).default(8),
+})
+export const grantAddressBody = z.strictObject({ network: reference.optional() })
 export const nodeBody = z.strictObject({ id, region, host: host.optional(), hop: z.enum(['v1', 'v2']), endpoint })
 export const tokenBody = z.strictObject({
   name,

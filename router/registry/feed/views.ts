@@ -45,8 +45,8 @@ export class Views {
   }
 
   #service({ member, node }: Viewer, service: ServiceRecord): Rows['services'] | null {
-    const { id, org, name, kind, port, redis, backend } = service
-    const row = { id, org, name, kind, port, placements: [...service.placements] }
+    const { id, org, name, kind, port, redis, backend, live } = service
+    const row = { id, org, name, kind, port, placements: [...service.placements], ...(live !== undefined && { live }) }
     if (member.kind === 'proxy') return service.state === 'active' ? row : null
     if (node === null || !service.placements.some((placement) => placement.node === node.id)) return null
     if (redis === undefined) return { ...row, ...(backend !== undefined && { backend }) }
@@ -58,8 +58,9 @@ export class Views {
   #node({ member, node }: Viewer, record: NodeRecord): Rows['nodes'] | null {
     if (record.revoked) return null
     if (member.kind === 'agent' && record.id !== node?.id && !record.peers.includes(node?.id ?? '')) return null
-    const { id, region, host, hop, endpoint, socket } = record
-    return { id, region, host, hop, endpoint, ...(socket !== undefined && { socket }), keys: this.#keys.signing(member, record) }
+    const { id, region, host, hop, endpoint, socket, draining } = record
+    const row = { id, region, host, hop, endpoint, ...(socket !== undefined && { socket }), ...(draining && { draining }) }
+    return { ...row, keys: this.#keys.signing(member, record) }
   }
 
   #dialer({ member, node }: Viewer, record: DialerRecord): Rows['dialers'] | null {
@@ -70,13 +71,15 @@ export class Views {
   }
 }
 
-function network({ member }: Viewer, { id, org, name }: NetworkRecord): Rows['networks'] | null {
-  return member.kind === 'proxy' ? { id, org, name } : null
+function network({ member }: Viewer, { id, org, name, limits }: NetworkRecord): Rows['networks'] | null {
+  return member.kind === 'proxy' ? { id, org, name, ...(limits !== undefined && { limits }) } : null
 }
 
 function address({ member, node }: Viewer, record: AddressRecord): Rows['addresses'] | null {
   const seen = member.kind === 'proxy' ? record.active : node !== null && record.nodes.includes(node.id)
   if (!seen) return null
-  const { generation, service } = record
-  return { address: record.address, network: record.network, generation, service }
+  const { generation, service, limits, tls } = record
+  const limited = member.kind === 'proxy' && limits !== undefined && { limits }
+  const secured = member.kind === 'proxy' && tls !== null && { tls }
+  return { address: record.address, network: record.network, generation, service, ...limited, ...secured }
 }

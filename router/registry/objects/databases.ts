@@ -18,6 +18,7 @@ export interface DatabaseRequest {
   readonly replicas: readonly string[]
   readonly appendFsync: 'always' | 'everysec'
   readonly maxMemoryBytes: number
+  readonly live?: string | undefined
 }
 
 export interface DatabasePlan extends AddressPlan {
@@ -43,6 +44,7 @@ export function createDatabase(transaction: StoreTransaction, org: OrgRecord, ne
     kind: 'redis',
     port: REDIS_PORT,
     placements,
+    ...(request.live !== undefined && { live: request.live }),
     state: 'provisioning',
     createdAt: plan.clock().toISOString(),
     redis: {

@@ -99,6 +99,7 @@ function putAgentNode(transaction: StoreTransaction, id: string, member: DialerR
     keysRevision: transaction.nextRevision,
     peers: before?.peers ?? [],
     revoked: false,
+    draining: before?.draining ?? false,
     createdAt: before?.createdAt ?? now,
   }
   transaction.put('nodes', node)

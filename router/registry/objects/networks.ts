@@ -24,11 +24,17 @@ export function addNetwork(transaction: StoreTransaction, org: string, name: str
   return network
 }
 
-/** By id or name; without one, the org's default network, which every org has. @throws NearcastError network.not-found */
+/**
+ * By id or name. Without one: the org's only network; with several one must be named, for nothing should end up on a
+ * network by accident. @throws NearcastError network.not-found, network.missing
+ */
 export function findNetwork(store: StoreReader, org: OrgRecord, idOrName: string | undefined): NetworkRecord {
+  if (idOrName === undefined && store.list('networks', org.id).length > 1) {
+    throw new NearcastError('network.missing', 'The organization has several networks; name one.', { side: 'client' })
+  }
   const wanted = idOrName ?? String(org.defaultNetwork)
   const byId = /^\d+$/.test(wanted) ? store.get('networks', wanted) : null
   const network = byId?.org === org.id ? byId : store.find('networks', org.id, wanted)
-  if (network === null) throw new NearcastError('network.not-found', `${org.name} has no network "${wanted.slice(0, 64)}".`, { side: 'client' })
+  if (network === null) throw new NearcastError('network.not-found', `The organization has no network "${wanted.slice(0, 64)}".`, { side: 'client' })
   return network
 }

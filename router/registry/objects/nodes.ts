@@ -15,7 +15,7 @@ export interface ForeignNode {
 /** @throws NearcastError name.taken */
 export function addForeignNode(transaction: StoreTransaction, node: ForeignNode, clock: Clock): NodeRecord {
   if (transaction.get('nodes', node.id) !== null) throw new NearcastError('name.taken', `There is a node "${node.id}" already.`, { side: 'client' })
-  const record: NodeRecord = { ...node, epochs: [], signing: 0, keysRevision: 0, peers: [], revoked: false, createdAt: clock().toISOString() }
+  const record: NodeRecord = { ...node, epochs: [], signing: 0, keysRevision: 0, peers: [], revoked: false, draining: false, createdAt: clock().toISOString() }
   transaction.put('nodes', record)
   return record
 }
@@ -36,6 +36,12 @@ export function removeNode(transaction: StoreTransaction, id: string): void {
   transaction.remove('dialers', `agent/${id}`)
   if (used > 0) transaction.put('nodes', { ...node, revoked: true })
   else transaction.remove('nodes', id)
+}
+
+/** Draining or not. @throws NearcastError node.not-found */
+export function setDraining(transaction: StoreTransaction, id: string, draining: boolean): void {
+  const node = findNode(transaction, id)
+  if (node.draining !== draining) transaction.put('nodes', { ...node, draining })
 }
 
 export function findNode(store: StoreReader, id: string): NodeRecord {

@@ -7,6 +7,7 @@ export interface Quotas {
   readonly databases: number
   readonly services: number
   readonly addresses: number
+  readonly grants: number
 }
 
 const CODES = {
@@ -14,6 +15,7 @@ const CODES = {
   databases: 'quota.databases',
   services: 'quota.services',
   addresses: 'quota.addresses',
+  grants: 'quota.grants',
 } as const satisfies Record<keyof Quotas, ErrorCode>
 
 export function checkQuota(what: keyof Quotas, present: number, quotas: Quotas): void {

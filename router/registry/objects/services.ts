@@ -27,6 +27,7 @@ export interface ServiceRequest {
   /** Where the agents among the nodes hand connections on to, each on its own host; foreign nodes are dialled themselves. */
   readonly backend?: string | undefined
   readonly proxyHeader?: ProxyHeaderVersion | undefined
+  readonly live?: string | undefined
 }
 
 /** @throws NearcastError name.taken, quota.services, node.not-found, service.backend-missing, -unused, -invalid */
@@ -57,6 +58,7 @@ export function createService(transaction: StoreTransaction, org: OrgRecord, net
     port: request.port,
     placements,
     ...(backend !== undefined && { backend: { target: backend, proxyHeader: proxyHeader ?? 'none' } }),
+    ...(request.live !== undefined && { live: request.live }),
     state: 'provisioning',
     createdAt: plan.clock().toISOString(),
   })
@@ -79,9 +81,18 @@ export function activateService(transaction: StoreTransaction, id: string): void
   for (const address of addressesOf(transaction, id)) activateAddress(transaction, address.address)
 }
 
-/** Its addresses go with it, for ever. */
+/** What becomes of live connections; null: the usual; undefined: as before. */
+export function setLive(transaction: StoreTransaction, id: string, live: string | null | undefined): void {
+  const record = transaction.get('services', id)
+  if (record === null || live === undefined) return
+  const { live: _before, ...service } = record
+  transaction.put('services', { ...service, ...(live !== null && { live }) })
+}
+
+/** Its addresses and grants go with it, for ever. */
 export function removeService(transaction: StoreTransaction, service: ServiceRecord): void {
   for (const address of addressesOf(transaction, service.id)) transaction.remove('addresses', address.address)
+  for (const grant of transaction.linkedTo('grants', 'services', service.id)) transaction.remove('grants', grant.id)
   transaction.remove('services', service.id)
   refreshPeers(transaction, nodesOf(service))
 }
@@ -97,6 +108,7 @@ export function findService(store: StoreReader, org: string, idOrName: string, k
   return service
 }
 
+/** On whatever network. */
 export function addressesOf(store: StoreReader, service: string): AddressRecord[] {
   return store.linkedTo('addresses', 'services', service)
 }

@@ -2,7 +2,7 @@
  * What the registry keeps: one record type per kind. Kinds that are also feed tables (`FEED_KINDS`) carry everything
  * that decides who may see them, so that a view of a record depends on that record alone (router/registry/feed/views.ts).
  */
-import type { ServiceRow, TableName } from '../../../lib/feed/messages.ts'
+import type { AddressTls, Limits, ServiceRow, TableName } from '../../../lib/feed/messages.ts'
 
 export type Placement = ServiceRow['placements'][number]
 
@@ -17,6 +17,8 @@ export interface NetworkRecord {
   readonly id: number
   readonly org: string
   readonly name: string
+  /** Set by operators. */
+  readonly limits?: Limits
   readonly createdAt: string
 }
 
@@ -31,6 +33,8 @@ export interface ServiceRecord {
   readonly port: number
   readonly placements: readonly Placement[]
   readonly state: ServiceState
+  /** What becomes of live connections (lib/live-policy.ts). */
+  readonly live?: string
   readonly createdAt: string
   /** What agents hand its connections on to. */
   readonly backend?: NonNullable<ServiceRow['backend']>
@@ -44,9 +48,24 @@ export interface ServiceRecord {
   }
 }
 
+/** A service of `org` may have addresses on a network of `grantee`. */
+export interface GrantRecord {
+  readonly id: string
+  /** Owner of the service. */
+  readonly org: string
+  readonly service: string
+  readonly grantee: string
+  /** The only network of the grantee that it is for; null: any of them. */
+  readonly network: number | null
+  /** Minted under it at the same time, at most. */
+  readonly maxAddresses: number
+  readonly createdAt: string
+}
+
 export interface AddressRecord {
   /** RFC 5952 text; the key. */
   readonly address: string
+  /** Owner of the service, whose quota it counts for. */
   readonly org: string
   readonly network: number
   readonly generation: number
@@ -54,6 +73,12 @@ export interface AddressRecord {
   /** Copied from the service in the same transaction: who may see the address. */
   readonly nodes: readonly string[]
   readonly active: boolean
+  /** null: off. */
+  readonly tls: AddressTls | null
+  /** Set by the owner of the service. */
+  readonly limits?: Limits
+  /** On another org's network: by this grant, and only as long as there is one. */
+  readonly granted?: { readonly grant: string; readonly grantee: string }
   readonly createdAt: string
 }
 
@@ -74,6 +99,8 @@ export interface NodeRecord {
   readonly peers: readonly string[]
   /** A revoked agent that still is named by placements: invisible until it joins again. */
   readonly revoked: boolean
+  /** New connections go there only when no other node is left. */
+  readonly draining: boolean
   readonly createdAt: string
 }
 
@@ -126,6 +153,7 @@ export interface Records {
   orgs: OrgRecord
   networks: NetworkRecord
   services: ServiceRecord
+  grants: GrantRecord
   addresses: AddressRecord
   nodes: NodeRecord
   dialers: DialerRecord
@@ -168,6 +196,17 @@ export const SHAPES: { readonly [K in Kind]: Shape<K> } = {
     links: (address) => [
       ['networks', String(address.network)],
       ['services', address.service],
+      ...(address.granted === undefined ? [] : [['grants', address.granted.grant] as const, ['orgs', address.granted.grantee] as const]),
+    ],
+  },
+  grants: {
+    key: (grant) => grant.id,
+    org: (grant) => grant.org,
+    links: (grant) => [
+      ['orgs', grant.org],
+      ['orgs', grant.grantee],
+      ['services', grant.service],
+      ...(grant.network === null ? [] : [['networks', String(grant.network)] as const]),
     ],
   },
   nodes: { key: (node) => node.id },

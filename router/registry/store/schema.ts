@@ -3,7 +3,18 @@
  * somewhere, an audit that only grows) is held by the database, not by the code above it.
  */
 export const APPLICATION_ID = 0x4e_43_52_31
-export const SCHEMA_VERSION = 1
+export const SCHEMA_VERSION = 3
+
+/**
+ * What brings a store of format 1, 2 … to the next one, in the transaction in which it is opened. A program refuses a
+ * format that it doesn't know: it would leave undone what the newer one relies on.
+ */
+export const MIGRATIONS: readonly string[] = [
+  // 2: grants (a program of format 1 would leave their addresses in force); nodes say whether they drain.
+  `UPDATE records SET body = json_set(body, '$.draining', json('false')) WHERE kind = 'nodes'`,
+  // 3: addresses say who does TLS (a program of format 2 would carry in the clear what must not be).
+  `UPDATE records SET body = json_set(body, '$.tls', json('null')) WHERE kind = 'addresses'`,
+]
 
 export const SCHEMA = `
 CREATE TABLE records (

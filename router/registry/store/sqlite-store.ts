@@ -9,7 +9,7 @@ import { NearcastError } from '../../../lib/errors.ts'
 import type { HighWater } from './high-water.ts'
 import type { Kind, Records } from './records.ts'
 import { SHAPES } from './records.ts'
-import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION } from './schema.ts'
+import { APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION } from './schema.ts'
 import type { Act, AuditRow, Commit, RecordChange, Store, StoreTransaction } from './store.ts'
 
 export interface SqliteStoreOptions {
@@ -204,10 +204,11 @@ export class SqliteStore implements Store {
   #prepareSchema(): void {
     const version = Number(this.#all('PRAGMA user_version')[0]?.['user_version'] ?? 0)
     if (version === SCHEMA_VERSION) return
-    if (version !== 0) {
+    if (version > SCHEMA_VERSION) {
       throw new NearcastError('store.corrupt', `The store has format ${version}, this program knows ${SCHEMA_VERSION}; use the program that wrote it.`)
     }
-    this.#database.exec(`BEGIN IMMEDIATE; ${SCHEMA}
+    const steps = version === 0 ? SCHEMA : MIGRATIONS.slice(version - 1).join(';\n')
+    this.#database.exec(`BEGIN IMMEDIATE; ${steps};
       PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`)
   }
 

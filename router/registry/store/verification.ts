@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { flycastNumber, parseIpv6 } from '../../../lib/address.ts'
 import { asNearcastError } from '../../../lib/errors.ts'
 import type { Vault } from '../trust/credentials.ts'
-import type { AddressRecord, NetworkRecord, ServiceRecord } from './records.ts'
+import type { AddressRecord, GrantRecord, NetworkRecord, ServiceRecord } from './records.ts'
 import { APPLICATION_ID, SCHEMA_VERSION } from './schema.ts'
 import { auditHash } from './sqlite-store.ts'
 
@@ -22,7 +22,7 @@ export function verifyStore(file: string, vault: Vault | null): string[] {
   }
   try {
     const all = (sql: string): Row[] => database.prepare(sql).all() as Row[]
-    return [...format(all), ...integrity(all), ...auditChain(all), ...numbers(all), ...credentials(all, vault)]
+    return [...format(all), ...integrity(all), ...auditChain(all), ...numbers(all), ...isolation(all), ...credentials(all, vault)]
   } catch (error) {
     return [`can't be read: ${asNearcastError(error).message}`]
   } finally {
@@ -36,7 +36,8 @@ function format(all: Query): string[] {
   const application = all('PRAGMA application_id')[0]?.['application_id']
   const version = all('PRAGMA user_version')[0]?.['user_version']
   if (application !== APPLICATION_ID) return ['is no store of Nearcast']
-  return version === SCHEMA_VERSION ? [] : [`has format ${version}, this program knows ${SCHEMA_VERSION}`]
+  // An older one is brought up to date when it is opened.
+  return Number(version) >= 1 && Number(version) <= SCHEMA_VERSION ? [] : [`has format ${version}, this program knows ${SCHEMA_VERSION}`]
 }
 
 function integrity(all: Query): string[] {
@@ -75,6 +76,20 @@ function numbers(all: Query): string[] {
   }
   check('revision', Number(all('SELECT max(revision) AS last FROM audit')[0]?.['last'] ?? 0), 'the audit')
   return faults
+}
+
+/** An address leads to a service of its own network's org, or stands on a grant that says otherwise. */
+function isolation(all: Query): string[] {
+  const networks = new Map(records<NetworkRecord>(all, 'networks').map(({ id, org }) => [id, org]))
+  const services = new Map(records<ServiceRecord>(all, 'services').map(({ id, org }) => [id, org]))
+  const grants = new Map(records<GrantRecord>(all, 'grants').map((grant) => [grant.id, grant]))
+  return records<AddressRecord>(all, 'addresses').flatMap(({ address, network, service, granted }) => {
+    const [host, owner] = [networks.get(network), services.get(service)]
+    if (host === owner && granted === undefined) return []
+    const grant = grants.get(granted?.grant ?? '')
+    const stands = grant?.service === service && grant.org === owner && grant.grantee === host && granted?.grantee === host && (grant.network ?? network) === network
+    return stands ? [] : [`${address} leads from a network of ${host} to a service of ${owner} without a grant`]
+  })
 }
 
 function credentials(all: Query, vault: Vault | null): string[] {
