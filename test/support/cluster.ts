@@ -141,6 +141,11 @@ export class Cluster {
     return this.open(['dev', 'exec', ...where(place), '--', ...command], env)
   }
 
+  /** What to put in front of a command that others start, so that it runs at a place of this cluster. */
+  enter(place: string): string[] {
+    return [...(this.#options.prefix ?? []), NODE, `${this.#options.root ?? ROOT}/bin/nearcast.mjs`, '--cluster', this.name, 'dev', 'exec', ...where(place), '--']
+  }
+
   /** The same to its end. A place without a slash is a host. */
   run(place: string, command: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Finished> {
     return finish(this.on(place, command, env))

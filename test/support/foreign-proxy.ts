@@ -49,10 +49,12 @@ export class ForeignProxy {
   readonly ready = join(this.dir, 'ready.sock')
   #child: ChildProcess | undefined
 
-  async start(program: ForeignProgram, config: string): Promise<void> {
+  /** `within`: what runs the program somewhere else, like in another network namespace. */
+  async start(program: ForeignProgram, config: string, within: readonly string[] = []): Promise<void> {
     const file = join(this.dir, `${program}.conf`)
     writeFileSync(file, config)
-    const child = spawn(program, PROGRAMS[program](file, this.dir), { stdio: ['ignore', 'pipe', 'pipe'] })
+    const [first = program, ...words] = [...within, program, ...PROGRAMS[program](file, this.dir)]
+    const child = spawn(first, words, { stdio: ['ignore', 'pipe', 'pipe'] })
     this.#child = child
     let said = ''
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (said += chunk.toString()))
