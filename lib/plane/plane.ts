@@ -11,6 +11,7 @@
  *   and no byte that was accepted is lost at a close.
  * - A rate holds a sender back by not reading it (back-pressure); it never drops a byte.
  * - A reset by a peer that isn't read at present is noticed within a second (TCP and TLS; not on Unix sockets).
+ * - What a brain writes doesn't pile up without end: a side that gets more while 1 MiB waits to be taken is broken.
  * - A client that breaks ends its connection without being told (`failed`, then `closed`); a broken upstream doesn't.
  * - `secure` is answered by one `secured` or `secure-failed`; bytes that came with the handshake's end are read afterwards.
  * - Every connection ends with exactly one `closed` event, after which no event follows.

@@ -32,6 +32,9 @@ class Buffers {
 /** Without meaning once carrying has begun. */
 const MOVES_BYTES: ReadonlySet<PlaneAction['type']> = new Set<PlaneAction['type']>(['read', 'consume', 'write', 'secure', 'dial', 'carry'])
 
+/** A brain's words may pile up this far before a peer that doesn't read them counts as broken. */
+const MAX_QUEUED_BYTES = 1 << 20
+
 type Ending = Pick<CarryResult, 'endedBy' | 'how'>
 
 export class PortableConnection {
@@ -111,6 +114,7 @@ export class PortableConnection {
         return this.#closeIfGone()
       case 'close':
         this.#flush()
+        if (this.#ending) return
         this.#finish({ endedBy: 'local', how: 'end' })
         this.#client.linger()
         this.#dropUpstream()
@@ -248,15 +252,16 @@ export class PortableConnection {
 
   /** One write per side for everything queued. */
   #flush(): void {
-    this.#flushTo(this.#client, this.#down)
-    if (this.#upstream) this.#flushTo(this.#upstream, this.#up)
+    this.#flushTo(this.#client, 'client', this.#down)
+    if (this.#upstream) this.#flushTo(this.#upstream, 'upstream', this.#up)
   }
 
-  #flushTo(endpoint: Endpoint, buffers: Buffers): void {
-    const [first] = buffers.outgoing
+  #flushTo(endpoint: Endpoint, side: Side, buffers: Buffers): void {
+    const [first, ...more] = buffers.outgoing
     if (!first) return
-    endpoint.write(buffers.outgoing.length === 1 ? first : Buffer.concat(buffers.outgoing))
     buffers.outgoing.length = 0
+    if (endpoint.queuedBytes > MAX_QUEUED_BYTES) this.#broke(side, 'error')
+    else endpoint.write(more.length === 0 ? first : Buffer.concat([first, ...more]))
   }
 
   #carry(names: readonly string[]): void {

@@ -132,6 +132,11 @@ export class Endpoint {
     return this.#socket.writableLength >= this.#socket.writableHighWaterMark
   }
 
+  /** Written, and not taken by the kernel yet. */
+  get queuedBytes(): number {
+    return this.#socket.writableLength
+  }
+
   resume(): void {
     this.#reading = true
     this.#socket.resume()

@@ -340,7 +340,7 @@ export function planeContract(name: string, makePlane: () => Plane): void {
     })
 
     test('the last words of a server that closes on a talking client arrive', async () => {
-      const words = 'x'.repeat(16_000)
+      const words = 'x'.repeat(transport === 'tls' ? 16_000 : 100_000)
       const target = await wires.server((end) => {
         end.socket.pause()
         end.socket.end(words, () => end.socket.destroy())
@@ -370,6 +370,15 @@ export function planeContract(name: string, makePlane: () => Plane): void {
       expect(client.errorCode).toBe(null)
       client.socket.end()
       expect(await result()).toMatchObject({ endedBy: 'local', how: 'end' })
+    })
+
+    test('a client that takes nothing of what a brain says again and again is broken', async () => {
+      const say: PlaneAction[] = [{ type: 'write', side: 'client', bytes: Buffer.alloc(64 << 10) }, { type: 'ask', question: null }]
+      const listener = await listen((event) => (event.type === 'accepted' || event.type === 'answered' ? say : undefined), {
+        answer: () => new Promise((resolve) => setImmediate(resolve)),
+      })
+      await wires.client(listener, listenTarget, true)
+      expect(await result()).toMatchObject({ endedBy: 'client', how: 'error' })
     })
 
     test('a refused dial, then the next one', async () => {
