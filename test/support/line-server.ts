@@ -8,6 +8,8 @@ export interface LineServerOptions {
   readonly listen?: string | number
   readonly greeting?: string
   readonly answer?: (bytes: Buffer) => Buffer | string | null
+  /** Ends a connection once it has sent so many bytes. */
+  readonly endsAfter?: number
 }
 
 export class LineServer {
@@ -46,7 +48,7 @@ export class LineServer {
   }
 
   #serve(socket: Socket): void {
-    const { greeting, answer } = this.#options
+    const { greeting, answer, endsAfter = Infinity } = this.#options
     const chunks: Buffer[] = []
     this.connections.push(chunks)
     this.#sockets.add(socket)
@@ -57,6 +59,7 @@ export class LineServer {
       chunks.push(chunk)
       const reply = answer?.(chunk) ?? null
       if (reply !== null) socket.write(reply)
+      if (Buffer.concat(chunks).length >= endsAfter) socket.end()
     })
   }
 }
