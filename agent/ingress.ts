@@ -6,6 +6,7 @@
  */
 import { chmodSync } from 'node:fs'
 import { formatIpv6 } from '../lib/address.ts'
+import { Departures, quietTimer } from '../lib/departures.ts'
 import type { HopConnection } from '../lib/hop/header.ts'
 import type { Logger } from '../lib/log.ts'
 import type { Listener, ListenTarget, Plane } from '../lib/plane/plane.ts'
@@ -44,11 +45,13 @@ export class Ingress {
   /** Admitted connections, from their header to their end. */
   readonly #open = new Map<number, HopConnection>()
   readonly #perService = new Map<string, number>()
+  readonly #departures: Departures
   readonly #loadTimer: NodeJS.Timeout
   #refusalLines = 0
 
   constructor(options: IngressOptions) {
     this.#options = options
+    this.#departures = new Departures({ nowMs: () => performance.now(), setTimer: quietTimer, cut: (id, cause) => this.#cut(id, cause) })
     this.#loadTimer = setInterval(() => this.#everySecond(), LOAD_INTERVAL_MS)
     this.#loadTimer.unref()
   }
@@ -81,21 +84,23 @@ export class Ingress {
     return this.#open.size >= this.#options.maxConnections
   }
 
-  /** The table has changed: cuts what it no longer allows (removed services and addresses, revoked dialers). */
+  /** The table has changed: what it no longer allows (removed services and addresses, revoked dialers) is cut, at once or later. */
   recheck(): void {
-    const { admission, plane, log, metrics } = this.#options
-    for (const [id, connection] of this.#open) {
-      const refusal = admission.allows(connection)
-      if (refusal === null) continue
-      metrics.cut.inc({ reason: refusal.reason })
-      log.info({ connection: id, service: connection.service, dialer: connection.dialer, reason: refusal.reason }, 'connection cut')
-      plane.cut(id)
-    }
+    for (const [id, connection] of this.#open) this.#departures.review(id, this.#options.admission.departures(connection))
+  }
+
+  #cut(id: number, reason: string): void {
+    const { plane, log, metrics } = this.#options
+    const connection = this.#open.get(id)
+    metrics.cut.inc({ reason })
+    log.info({ connection: id, service: connection?.service, dialer: connection?.dialer, reason }, 'connection cut')
+    plane.cut(id)
   }
 
   /** Stops accepting. Idempotent. What is open is the plane's to end. */
   async close(): Promise<void> {
     clearInterval(this.#loadTimer)
+    this.#departures.stop()
     await Promise.all(this.#listeners.map((listener) => listener.close()))
   }
 
@@ -121,6 +126,7 @@ export class Ingress {
   }
 
   #ended(id: number, end: ConnectionEnd): void {
+    this.#departures.forget(id)
     this.#options.sessions.closed(id)
     const connection = this.#open.get(id)
     if (this.#open.delete(id) && connection !== undefined) {

@@ -6,16 +6,18 @@
  * only then anything that would tell a stranger what exists here.
  */
 import { formatIpv6 } from '../../lib/address.ts'
+import type { Departure } from '../../lib/departures.ts'
 import type { FeedTable } from '../../lib/feed/table.ts'
 import type { HopConnection, ConnectionOpening, LocalOpening } from '../../lib/hop/header.ts'
 import { verifyConnection } from '../../lib/hop/header.ts'
 import { verifyingKeys } from '../../lib/hop/keys.ts'
 import { STATUS } from '../../lib/hop/protocol.ts'
 import type { HopSessions } from '../../lib/hop/sessions.ts'
+import { liveForMs } from '../../lib/live-policy.ts'
 import type { Peer } from '../../lib/plane/plane.ts'
 import type { Gate, Refusal, RefusalReason } from '../connection.ts'
 
-export type AdmissionTable = Pick<FeedTable, 'services' | 'addresses' | 'dialers'>
+export type AdmissionTable = Pick<FeedTable, 'services' | 'addresses' | 'dialers' | 'nodes'>
 
 export interface AdmissionOptions {
   /** This data node's id. */
@@ -29,6 +31,9 @@ export interface AdmissionOptions {
   /** True when no further connection is carried. */
   readonly full: () => boolean
 }
+
+/** The address leads elsewhere now, or nowhere. */
+const REVOKED: ReadonlySet<RefusalReason> = new Set<RefusalReason>(['unknown-address', 'other-generation', 'other-service'])
 
 export class Admission implements Gate {
   readonly #options: AdmissionOptions
@@ -55,7 +60,21 @@ export class Admission implements Gate {
     return this.allows(connection)
   }
 
-  /** The part that the table decides; asked again for live connections after each change of the table. */
+  /**
+   * Why a live connection has to go, after a change of the table. A revoked address and a drained node leave it to the
+   * policy of the service; everything else cuts at once.
+   */
+  departures(connection: Pick<HopConnection, 'dialer' | 'purpose' | 'service' | 'generation' | 'destination'>): Departure[] {
+    const { agent, table } = this.#options
+    const refusal = this.allows(connection)
+    const live = table().services.get(connection.service)?.live
+    if (refusal !== null) return [{ cause: refusal.reason, afterMs: REVOKED.has(refusal.reason) ? liveForMs(live, 'revoked') : 0 }]
+    // A proxy that has lost the router doesn't know of it; replicas go on following.
+    const drains = connection.purpose === 'client' && table().nodes.get(agent)?.draining === true
+    return drains ? [{ cause: 'draining', afterMs: liveForMs(live, 'node') }] : []
+  }
+
+  /** The part that the table decides. */
   allows(connection: Pick<HopConnection, 'dialer' | 'purpose' | 'service' | 'generation' | 'destination'>): Refusal | null {
     const { agent, table } = this.#options
     const dialer = table().dialers.get(connection.dialer)

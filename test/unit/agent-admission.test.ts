@@ -96,6 +96,29 @@ test.each([
   expect(admission.admitConnection(opening(change), peer)?.reason).toBe(reason)
 })
 
+test.each([
+  [undefined, 0, Infinity],
+  ['keep', Infinity, Infinity],
+  ['drain:3', 3000, 3000],
+  ['cut', 0, 0],
+])('policy %s: what becomes of live connections', (live, revokedMs, drainingMs) => {
+  const { admission, table, opening } = scene()
+  const { connection } = opening()
+  const service = table.services.get('db')
+  table.apply([{ table: 'services', key: 'db', row: { ...service, ...(live !== undefined && { live }) } }])
+  expect(admission.departures(connection)).toEqual([])
+  const node = { id: 'mad', region: 'mad', host: 'h', hop: 'signed-v2', endpoint: '[::1]:1', keys: [] }
+  table.apply([{ table: 'nodes', key: 'mad', row: { ...node, draining: true } }])
+  expect(admission.departures(connection)).toEqual([{ cause: 'draining', afterMs: drainingMs }])
+  expect(admission.departures({ ...connection, purpose: 'replication', dialer: 'agent/gru' })).toEqual([])
+  table.apply([{ table: 'nodes', key: 'mad', row: node }, addressChange(A, 'db', 4)])
+  expect(admission.departures(connection)).toEqual([{ cause: 'other-generation', afterMs: revokedMs }])
+  table.apply([{ table: 'addresses', key: A, row: null }])
+  expect(admission.departures(connection)).toEqual([{ cause: 'unknown-address', afterMs: revokedMs }])
+  table.apply([{ table: 'dialers', key: 'proxy/mad-1', row: null }])
+  expect(admission.departures(connection)).toEqual([{ cause: 'unknown-dialer', afterMs: 0 }])
+})
+
 test('a bad signature uses no counter up, a good one does', () => {
   const { admission, opening } = scene()
   const good = opening()
