@@ -4,6 +4,8 @@
  * Rounds are interleaved, so the values of one round belong together: the bootstrap draws whole rounds, and what slowed all
  * programs of a round cancels out of the ratio. The seed is fixed: the same values always give the same interval.
  */
+import { percentile } from '../lib/distribution.ts'
+
 export type Verdict = 'met' | 'missed' | 'undecided'
 
 export interface Ratio {
@@ -19,15 +21,6 @@ const TAIL = 0.025
 /** NaN for no values. */
 export function median(values: readonly number[]): number {
   return percentile(values, 0.5)
-}
-
-/** `share` 0 to 1, linear between neighbours. NaN for no values. */
-export function percentile(values: readonly number[], share: number): number {
-  const sorted = Float64Array.from(values).toSorted()
-  const at = (sorted.length - 1) * share
-  const below = sorted[Math.floor(at)] ?? Number.NaN
-  const above = sorted[Math.ceil(at)] ?? Number.NaN
-  return below + (above - below) * (at - Math.floor(at))
 }
 
 /**

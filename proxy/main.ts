@@ -11,7 +11,7 @@ import { Departures, quietTimer } from '../lib/departures.ts'
 import { NearcastError } from '../lib/errors.ts'
 import { FeedReader } from '../lib/feed/reader.ts'
 import { obtainIdentity } from '../lib/joining.ts'
-import { Lifecycle, stopOnSignals } from '../lib/lifecycle.ts'
+import { announceReady, Lifecycle, stopOnSignals } from '../lib/lifecycle.ts'
 import { createLogger } from '../lib/log.ts'
 import type { Logger } from '../lib/log.ts'
 import { Metrics } from '../lib/metrics.ts'
@@ -106,7 +106,7 @@ export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Li
     const { state, revision } = reader
     const { admissions } = turnstile
     if (name === 'explain') return explain(params, { proxy: config.id, revision, prefix, routes, nearest, settings: config.nearest, limits, admissions })
-    if (name === 'status') return status({ proxy: config.id, region: config.region, state, revision, nodes, entrance, routes, listeners })
+    if (name === 'status') return status({ proxy: config.id, region: config.region, state, revision, nodes, entrance, routes, listeners, samples: wantsSamples(params) })
     throw new NearcastError('feed.ask-failed', `A proxy of this version can't answer "${name}".`)
   }
   const reader = new FeedReader({
@@ -146,6 +146,11 @@ export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Li
   return { adminPort: admin?.port ?? null, ports: () => listeners.ports(), stop: () => lifecycle.stop() }
 }
 
+/** The question of a latency report. */
+function wantsSamples(params: unknown): boolean {
+  return typeof params === 'object' && params !== null && 'samples' in params && params.samples === true
+}
+
 function ingressOf(config: ProxyConfig, prefix: number): ConstructorParameters<typeof HostWall>[0]['ingress'] {
   return config.ingress.flatMap((entry) => {
     const network = ingressNetwork(entry.network, prefix)
@@ -160,7 +165,7 @@ async function main(): Promise<void> {
   stopOnSignals(lifecycle, (failed) => log.error({ failed }, 'stopped late'))
   const proxy = await startProxy(config, log, lifecycle)
   if (lifecycle.state !== 'starting') return
-  lifecycle.ready()
+  announceReady(lifecycle)
   log.info({ id: config.id, region: config.region, adminPort: proxy.adminPort, ports: proxy.ports() }, 'ready')
 }
 

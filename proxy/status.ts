@@ -1,7 +1,9 @@
 /** What a proxy says of itself when the router asks `status`: nodes as it sees them, what is open, what is in force. */
+import type { Distribution } from '../lib/distribution.ts'
 import type { Entrance } from './entrance.ts'
 import type { Listeners } from './listeners.ts'
 import type { Nodes } from './nearest/nodes.ts'
+import type { SampleWindow } from './nearest/sample-window.ts'
 import type { Routes } from './routes.ts'
 
 export interface StatusSources {
@@ -13,6 +15,13 @@ export interface StatusSources {
   readonly entrance: Entrance
   readonly routes: Routes
   readonly listeners: Listeners
+  /** Whether to give the single samples, too. */
+  readonly samples: boolean
+}
+
+export interface Measured extends Distribution {
+  /** Only when they were asked for; the oldest first. */
+  readonly samples?: readonly number[]
 }
 
 export interface NodeStatus {
@@ -25,6 +34,9 @@ export interface NodeStatus {
   readonly reachable: boolean
   readonly latencyMs: number | null
   readonly connectMs: number | null
+  /** What its probes measured lately; null before the first. */
+  readonly connect: Measured | null
+  readonly rtt: Measured | null
   readonly connections: number
   readonly load: number
   /** Services that its agent says don't answer there. */
@@ -41,7 +53,7 @@ export interface StatusReport {
   readonly nodes: readonly NodeStatus[]
 }
 
-export function status({ proxy, region, state, revision, nodes, entrance, routes, listeners }: StatusSources): StatusReport {
+export function status({ proxy, region, state, revision, nodes, entrance, routes, listeners, samples }: StatusSources): StatusReport {
   return {
     proxy,
     region,
@@ -49,7 +61,7 @@ export function status({ proxy, region, state, revision, nodes, entrance, routes
     addresses: routes.size,
     ports: listeners.ports(),
     connections: entrance.open,
-    nodes: Array.from(nodes.all(), ({ row, health, reachable, latency, connect, connections, load, session }) => ({
+    nodes: Array.from(nodes.all(), ({ row, health, reachable, latency, connect, measured, connections, load, session }) => ({
       node: row.id,
       region: row.region,
       hop: row.hop,
@@ -58,9 +70,16 @@ export function status({ proxy, region, state, revision, nodes, entrance, routes
       reachable,
       latencyMs: latency.smoothedMs,
       connectMs: connect.smoothedMs,
+      connect: measuredBy(measured.connect, samples),
+      rtt: measuredBy(measured.rtt, samples),
       connections,
       load,
       unavailable: session?.unavailable.size ?? 0,
     })),
   }
+}
+
+function measuredBy(window: SampleWindow, samples: boolean): Measured | null {
+  const found = window.distribution
+  return found && { ...found, ...(samples && { samples: window.samples.map((ms) => Math.round(ms * 1000) / 1000) }) }
 }

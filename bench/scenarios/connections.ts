@@ -10,7 +10,7 @@ export const connections: Scenario = {
   rows: [{ id: 'cpu', name: 'new connection + request + close', unit: 'us CPU/connection', goal: { atMost: 1, against: ['haproxy'] } }],
   async measure({ peer, quick }) {
     if (!peer) throw new Error('there is no baseline here')
-    const requests = quick ? 1500 : 4000
+    const requests = quick ? 1000 : 2500
     const before = cpuTime(peer.pids)
     await load(peer, { connections: 50, requests, keepAlive: false })
     const after = cpuTime(peer.pids)

@@ -1,9 +1,9 @@
 /** Small requests over kept connections: both cores saturated, and calmly on a machine that has time. */
+import { percentile } from '../../lib/distribution.ts'
 import { load } from '../benchmark-client.ts'
 import { PacedClient } from '../paced-client.ts'
 import { cpuTime } from '../process-usage.ts'
 import type { Scenario } from '../scenario.ts'
-import { percentile } from '../statistics.ts'
 import { ADDRESS, DIRECT_PORT } from '../world.ts'
 
 const PEERS = ['haproxy', 'nginx', 'pipe']
@@ -20,7 +20,7 @@ export const saturated: Scenario = {
   ],
   async measure({ peer, quick }) {
     if (!peer) throw new Error('there is no baseline here')
-    const requests = quick ? 15_000 : 40_000
+    const requests = quick ? 10_000 : 20_000
     const before = cpuTime(peer.pids)
     await load(peer, { connections: CONNECTIONS, requests })
     const after = cpuTime(peer.pids)
@@ -49,7 +49,7 @@ export const calm: Scenario = {
   ],
   async measure({ peer, quick }) {
     const place = peer ? { host: ADDRESS, port: peer.port } : { host: '::1', port: DIRECT_PORT }
-    const client = await PacedClient.open({ ...place, connections: CONNECTIONS, perSecond: PER_SECOND, durationMs: quick ? 700 : 1500 })
+    const client = await PacedClient.open({ ...place, connections: CONNECTIONS, perSecond: PER_SECOND, durationMs: quick ? 500 : 1000 })
     try {
       const pids = peer?.pids ?? []
       const before = cpuTime(pids)

@@ -12,6 +12,7 @@ import type { DialTarget, HopTls } from '../../lib/plane/plane.ts'
 import { Health } from './health.ts'
 import type { HealthChange, HealthSettings } from './health.ts'
 import { Latency } from './latency.ts'
+import { SampleWindow } from './sample-window.ts'
 
 export interface NodeOptions {
   /** Our identity, `proxy/<id>`. */
@@ -48,6 +49,8 @@ export class Node {
   readonly latency = new Latency()
   /** A fresh dial, TLS included. */
   readonly connect = new Latency()
+  /** What probes measured lately. */
+  readonly measured = { connect: new SampleWindow(), rtt: new SampleWindow() }
   /** Open connections that we carry to it. */
   connections = 0
   /** Random, for ties. */
@@ -149,6 +152,8 @@ export class Node {
       const { connectMs, rttMs } = await probe(this.#target, self, this.#row, timeoutMs, this.#stopped.signal)
       this.connect.add(connectMs)
       this.latency.add(rttMs)
+      this.measured.connect.add(connectMs)
+      this.measured.rtt.add(rttMs)
       return null
     } catch (error) {
       return asNearcastError(error).code

@@ -4,7 +4,8 @@ import type { Result } from '../../bench/runner.ts'
 import { plot } from '../../bench/report/plot.ts'
 import { between } from '../../bench/report/readme.ts'
 import { cells, markdown, padded } from '../../bench/report/table.ts'
-import { median, percentile, ratioOfMedians, verdict } from '../../bench/statistics.ts'
+import { median, ratioOfMedians, verdict } from '../../bench/statistics.ts'
+import { percentile } from '../../lib/distribution.ts'
 import { Random } from '../support/random.ts'
 
 test('median and percentile, between neighbours', () => {

@@ -292,6 +292,39 @@ export const liveProxy = z.looseObject({
   ),
 })
 
+const measured = z
+  .object({
+    count: z.int().min(1),
+    p50: milliseconds,
+    p90: milliseconds,
+    p99: milliseconds,
+    samples: listOf(milliseconds).meta({ description: 'The oldest first.' }),
+  })
+  .meta({ id: 'Measured', description: 'The last probes of one proxy to one node, in milliseconds.' })
+
+/** What a latency report takes from a proxy's status. */
+export const measuringProxy = z.object({
+  proxy: z.string(),
+  region: z.string(),
+  nodes: listOf(
+    z.object({
+      node: z.string(),
+      region: z.string(),
+      healthy: z.boolean(),
+      connect: measured.nullable().meta({ description: 'A fresh dial, TLS handshake included; null before the first.' }),
+      rtt: measured.nullable().meta({ description: 'Question to answer on that connection.' }),
+    }),
+  ),
+})
+
+export const latencyAnswer = z
+  .strictObject({
+    at: z.iso.datetime(),
+    proxies: listOf(measuringProxy),
+    missing: listOf(z.strictObject({ identity, reason: z.string() })).meta({ description: 'Proxies that did not answer.' }),
+  })
+  .meta({ id: 'Latencies', description: 'From every connected proxy to every node.' })
+
 export const liveAgent = z.looseObject({
   agent: z.string(),
   region: z.string(),

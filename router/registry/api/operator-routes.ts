@@ -13,6 +13,7 @@ import {
   explainAnswer,
   joinAnswer,
   joinTokenAnswer,
+  latencyAnswer,
   listOf,
   liveAnswer,
   nodeAnswer,
@@ -26,6 +27,7 @@ import {
   tokenMadeAnswer,
 } from './answers.ts'
 import { nodeDocument, orgDocument, tokenDocument } from './documents.ts'
+import { latencyDocument } from './latency.ts'
 import { liveDocument } from './live.ts'
 import type { Route } from './route.ts'
 import { route } from './route.ts'
@@ -272,6 +274,14 @@ function insightRoutes(registry: Registry): Route[] {
       summary: 'What every connected proxy and agent says of itself at this moment',
       answer: liveAnswer,
       handle: () => liveDocument(registry),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/latency',
+      access: 'operator',
+      summary: "From every connected proxy to every node: what the proxies' probes measured lately",
+      answer: latencyAnswer,
+      handle: () => latencyDocument(registry),
     }),
     route({
       method: 'GET',
