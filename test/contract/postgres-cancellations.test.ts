@@ -45,7 +45,7 @@ function scene(places: Readonly<Record<string, Place | null>>, carrying: readonl
       return { target: { kind: 'tcp', host: '127.0.0.1', port: place.port }, bytes: Buffer.from('HEADER'), expectsStatus: place.signed, session: Buffer.from(node) }
     },
     session: (node, refused) => Promise.resolve(sessions.push([node, refused])),
-    timeoutMs: () => 300,
+    timeoutMs: () => 1000,
     log: createLogger('proxy', 'info', { write: (line) => void log.push(JSON.parse(line) as Record<string, unknown>) }),
   })
   return { cancellations, log, sessions }

@@ -58,7 +58,7 @@ export class DataNode {
       dataDir: this.dataDir,
       router: 'https://[::1]:1',
       hop: { ...options.hop },
-      backends: { checkIntervalMs: 100, ...options.backends },
+      backends: { checkIntervalMs: 100, checkTimeoutMs: 2000, ...options.backends },
       redis: { healthIntervalMs: 250, stopTimeoutMs: 2000, ...options.redis },
     })
     const write = (line: string): void => void this.log.push(JSON.parse(line) as Record<string, unknown>)
