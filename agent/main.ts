@@ -13,7 +13,7 @@ import type { Changes, FailedService } from '../lib/feed/reader.ts'
 import { FeedReader, FeedTable } from '../lib/feed/reader.ts'
 import { HopSessions } from '../lib/hop/sessions.ts'
 import { obtainIdentity } from '../lib/joining.ts'
-import { Lifecycle, stopOnSignals } from '../lib/lifecycle.ts'
+import { announceReady, Lifecycle, stopOnSignals } from '../lib/lifecycle.ts'
 import { parseListen } from '../lib/listen.ts'
 import { createLogger } from '../lib/log.ts'
 import type { Logger } from '../lib/log.ts'
@@ -234,7 +234,7 @@ async function main(): Promise<void> {
   stopOnSignals(lifecycle, (failed) => log.error({ failed }, 'stopped late'))
   const ports = await startAgent(config, log, lifecycle)
   if (lifecycle.state !== 'starting') return
-  lifecycle.ready()
+  announceReady(lifecycle)
   log.info({ id: config.id, region: config.region, ...ports }, 'ready')
 }
 

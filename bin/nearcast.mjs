@@ -22,6 +22,11 @@ function ownCommand() {
 
 function run() {
   if (entry === undefined) throw new Error('This installation of Nearcast is incomplete; install it again.')
+  // A service is one process: ours becomes it, where this Node can do that.
+  if (process.argv[2] === 'run' && typeof process.execve === 'function') {
+    const node = pinnedNode()
+    process.execve(node, [node, entry, ...process.argv.slice(2)], process.env)
+  }
   const env = { NEARCAST_COMMAND: ownCommand(), ...process.env, NEARCAST_STARTER: String(process.pid) }
   const child = spawn(pinnedNode(), [entry, ...process.argv.slice(2)], { stdio: 'inherit', env })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) process.on(signal, () => child.kill(signal))

@@ -5,6 +5,8 @@
  * `stopTimeoutMs`, then all that remain at once for as long again, so that a part that hangs costs no other its turn.
  * A part that hangs or throws is reported, not waited for.
  */
+import { tellServiceManager } from './kernel/service-manager.ts'
+
 export type LifecycleState = 'starting' | 'ready' | 'draining' | 'stopped'
 
 type Stop = () => void | Promise<void>
@@ -78,6 +80,14 @@ async function settledInTime(stop: Stop, timeoutMs: number): Promise<boolean> {
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** It serves from now on. The service manager is told, and told again when it begins to stop. */
+export function announceReady(lifecycle: Lifecycle): void {
+  lifecycle.ready()
+  tellServiceManager('READY=1')
+  // Started last, so stopped first.
+  lifecycle.started('service manager', () => void tellServiceManager('STOPPING=1'))
 }
 
 /** Runs `stop` once on SIGTERM or SIGINT and ends the process: 0, or 1 when a part failed to stop. */

@@ -7,7 +7,7 @@
 import { mkdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { startAdmin } from '../lib/admin.ts'
-import { Lifecycle, stopOnSignals } from '../lib/lifecycle.ts'
+import { announceReady, Lifecycle, stopOnSignals } from '../lib/lifecycle.ts'
 import { createLogger } from '../lib/log.ts'
 import { Metrics } from '../lib/metrics.ts'
 import { exitWith } from '../lib/program.ts'
@@ -57,7 +57,7 @@ async function run(config: RouterConfig): Promise<void> {
     lifecycle.started('admin', () => server.close())
     admin = server.port
   }
-  lifecycle.ready()
+  announceReady(lifecycle)
   log.info({ id, api: api.port, feed: feed.port, admin, revision: registry.store.revision }, 'ready')
 }
 

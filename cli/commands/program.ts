@@ -10,7 +10,9 @@ import { addDevCommands } from './dev.ts'
 import { addDoctorCommand } from './doctor.ts'
 import { addRedisCommands } from './redis.ts'
 import { addRegistryCommands } from './registry.ts'
+import { addAddressSettings } from './address-settings.ts'
 import { DEFAULT_CLUSTER, withSession } from './session.ts'
+import { addRunCommand } from './run.ts'
 import { addStoreCommands } from './store.ts'
 import { addTopCommand } from './top.ts'
 
@@ -29,8 +31,10 @@ export function createProgram(version: string): Command {
   addRedisCommands(program, withSession)
   addContextCommands(program, withSession)
   addRegistryCommands(program, withSession)
+  addAddressSettings(program, withSession)
   addDevCommands(program)
   addDemoCommand(program)
+  addRunCommand(program)
   addStoreCommands(program)
   addTopCommand(program, withSession)
   addDoctorCommand(program)

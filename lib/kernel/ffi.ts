@@ -27,6 +27,7 @@ export interface SystemCalls {
   getsockopt(fd: number, level: number, option: number, value: Uint8Array, bytes: Uint8Array): number
   recv(fd: number, buffer: Uint8Array, bytes: number, flags: number): number
   send(fd: number, buffer: Uint8Array, bytes: number, flags: number): number
+  sendto(fd: number, buffer: Uint8Array, bytes: number, flags: number, address: Uint8Array, addressBytes: number): number
   read(fd: number, buffer: Uint8Array, bytes: number): number
   /** struct pollfd array, count, struct timespec (or null), signal mask (always null). */
   ppoll(fds: Uint8Array, count: number, timeout: Uint8Array | null, mask: null): number
@@ -47,6 +48,7 @@ const SIGNATURES: Record<keyof SystemCalls, string> = {
   getsockopt: 'int getsockopt(int, int, int, void *, void *)',
   recv: 'long recv(int, void *, size_t, int)',
   send: 'long send(int, const void *, size_t, int)',
+  sendto: 'long sendto(int, const void *, size_t, int, const void *, unsigned int)',
   read: 'long read(int, void *, size_t)',
   ppoll: 'int ppoll(void *, unsigned long, void *, void *)',
   ioctl: 'int ioctl(int, unsigned long, void *)',

@@ -1,0 +1,132 @@
+/**
+ * The package as npm would publish it: built, packed, accepted by a linter, unpacked beside its dependencies. The
+ * installed command starts, its programs run, and the exported part has types and works.
+ */
+import { execFileSync, spawn } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { publint } from 'publint'
+import { formatMessage } from 'publint/utils'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { z } from 'zod'
+import { VERSION } from '../../lib/version.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
+const BIN = join(ROOT, 'node_modules/.bin')
+const TIMEOUT_MS = 120_000
+const manifest = z
+  .object({ files: z.array(z.string()), dependencies: z.record(z.string(), z.string()), scripts: z.record(z.string(), z.string()) })
+  .parse(JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')))
+
+/** source: what is packed. home: who installed it. */
+let directory: string
+let home: string
+let installed: string
+
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'nearcast-package-'))
+  const source = join(directory, 'source')
+  for (const name of ['package.json', 'LICENSE', 'README.md', ...manifest.files]) {
+    if (name !== 'dist' && existsSync(join(ROOT, name))) cpSync(join(ROOT, name), join(source, name), { recursive: true })
+  }
+  // The script `build`, into another place.
+  run(join(BIN, 'tsc'), ['-p', join(ROOT, 'tsconfig.build.json'), '--outDir', join(source, 'dist')], ROOT)
+  cpSync(join(ROOT, 'cli/dev/default-topology.toml'), join(source, 'dist/cli/dev/default-topology.toml'))
+  run('npm', ['pack', '--ignore-scripts', '--silent'], source)
+  const tarball = readdirSync(source).find((name) => name.endsWith('.tgz')) ?? ''
+
+  home = join(directory, 'home')
+  mkdirSync(join(home, 'node_modules'), { recursive: true })
+  run('tar', ['-xzf', join(source, tarball), '-C', join(home, 'node_modules')], ROOT)
+  installed = join(home, 'node_modules/nearcast')
+  cpSync(join(home, 'node_modules/package'), installed, { recursive: true })
+  rmSync(join(home, 'node_modules/package'), { recursive: true })
+  // Its dependencies and no others.
+  for (const name of [...Object.keys(manifest.dependencies), `node-linux-${process.arch}`]) {
+    const from = join(ROOT, 'node_modules', name)
+    mkdirSync(join(home, 'node_modules', name, '..'), { recursive: true })
+    if (existsSync(from)) symlinkSync(from, join(home, 'node_modules', name))
+  }
+}, TIMEOUT_MS)
+afterAll(() => rmSync(directory, { recursive: true }))
+
+function run(command: string, args: readonly string[], cwd = home, env: NodeJS.ProcessEnv = process.env): string {
+  try {
+    return execFileSync(command, args, { cwd, env, encoding: 'utf8', timeout: TIMEOUT_MS, stdio: 'pipe' })
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout?: string; stderr?: string }
+    throw new Error(`${command} ${args.join(' ')}: ${stdout ?? ''}${stderr ?? ''}`, { cause: error })
+  }
+}
+
+test('a linter of packages accepts it', async () => {
+  const { messages, pkg } = await publint({ pkgDir: installed, pack: false, strict: true })
+  expect(messages.map((message) => formatMessage(message, pkg ?? {}))).toEqual([])
+})
+
+test('it holds what belongs in it, and no sources or tests', () => {
+  const files = readdirSync(installed, { recursive: true, encoding: 'utf8' })
+  expect(files).toEqual(expect.arrayContaining(['LICENSE', 'NOTICE', 'nearcast.example.toml', 'dist/cli/main.js', 'dist/proxy/main.js', 'bin/nearcast.mjs', 'dist/lib/proxy-protocol/index.d.ts']))
+  expect(files.filter((file) => /(^|\/)(test|bench|node_modules)\/|(?<!\.d)\.ts$/.test(file))).toEqual([])
+})
+
+test('the command starts', () => {
+  const env = { PATH: '/usr/bin:/bin', HOME: home }
+  expect(run(process.execPath, [join(installed, 'bin/nearcast.mjs'), '--version'], home, env).trim()).toBe(VERSION)
+  expect(run(process.execPath, [join(installed, 'bin/nearcast.mjs'), 'completion', 'bash'], home, env)).toContain('complete -o default')
+})
+
+test('the exported part works, and has types', () => {
+  writeFileSync(
+    join(home, 'use.mts'),
+    `import { decode, encodeV1, type Decoded } from 'nearcast/proxy-protocol'
+const header: Uint8Array = encodeV1({ family: 'ipv4', transport: 'stream', source: { ip: Uint8Array.of(192, 0, 2, 1), port: 1 }, destination: { ip: Uint8Array.of(192, 0, 2, 2), port: 2 } })
+const decoded: Decoded = decode(header)
+console.log(decoded.state, new TextDecoder().decode(header).trim())
+// @ts-expect-error -- it is no text
+const never = (): unknown => decode('PROXY')
+console.assert(typeof never === 'function')
+`,
+  )
+  run(join(BIN, 'tsc'), ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022', '--types', '', '--ignoreConfig', 'use.mts'])
+  expect(run(process.execPath, ['use.mts'])).toBe('done PROXY TCP4 192.0.2.1 192.0.2.2 1 2\n')
+  writeFileSync(join(home, 'inner.mjs'), `import 'nearcast/dist/lib/log.js'`)
+  expect(() => run(process.execPath, ['inner.mjs'])).toThrow('ERR_PACKAGE_PATH_NOT_EXPORTED')
+})
+
+test.each(['router', 'proxy', 'agent'] as const)('run %s: one process, which is the program', async (program) => {
+  const config = join(directory, `${program}.toml`)
+  const state = join(directory, `${program}-state`)
+  const joining = `id = "x"\nhost = "x"\nregion = "x"\nrouter = "https://[::1]:1"\n`
+  const settings = { router: 'api.listen = "127.0.0.1:0"\nfeed.listen = "[::1]:0"\n', proxy: joining, agent: `${joining}dataDir = "${state}"\n` }
+  writeFileSync(config, `stateDir = "${state}"\n${settings[program]}`)
+  const child = spawn(process.execPath, [join(installed, 'bin/nearcast.mjs'), 'run', program, '--config', config], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const exited = once(child, 'exit')
+  const timer = setTimeout(() => child.kill('SIGKILL'), 30_000)
+  try {
+    if (program === 'router') {
+      const ready = new Promise<boolean>((resolve) => {
+        createInterface(child.stdout).on('line', (line) => {
+          if (line.includes('"ready"')) resolve(true)
+        })
+        child.once('exit', () => resolve(false))
+      })
+      expect(await ready).toBe(true)
+      // No process stands between: the one that was started is the program.
+      expect(readFileSync(`/proc/${child.pid}/cmdline`, 'utf8')).toContain('dist/router/main.js')
+      child.kill('SIGTERM')
+      expect(await exited).toEqual([0, null])
+    } else {
+      let stderr = ''
+      child.stderr.on('data', (data: Buffer) => (stderr += data.toString()))
+      expect(await exited).toEqual([1, null])
+      expect(stderr).toMatch(/^join\.token-missing: /m)
+    }
+  } finally {
+    clearTimeout(timer)
+    child.kill('SIGKILL')
+  }
+})
