@@ -33,6 +33,10 @@ export class ApiClient {
     return this.#ask('POST', path, body, schema)
   }
 
+  async patch<Schema extends z.ZodType>(path: string, body: object, schema: Schema): Promise<z.infer<Schema>> {
+    return this.#ask('PATCH', path, body, schema)
+  }
+
   async delete(path: string): Promise<void> {
     await this.#ask('DELETE', path, undefined, z.unknown())
   }

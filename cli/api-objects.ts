@@ -30,6 +30,7 @@ export const redisObject = z.looseObject({
   password: z.string().optional(),
   url: z.string().optional(),
   env: z.record(z.string(), z.union([z.string(), z.number()])),
+  tls: z.string().default('off'),
   createdAt: z.string().optional(),
   state: z.unknown().optional(),
   provisioning: provisioning.optional(),

@@ -15,6 +15,8 @@ export interface Route {
   readonly network: NetworkId
   readonly org: string
   readonly service: string
+  /** The service's name in its org. */
+  readonly name?: string
   /** RFC 5952 text of the Flycast address, and its generation. */
   readonly address: string
   readonly generation: number

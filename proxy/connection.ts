@@ -151,8 +151,8 @@ export class Connection implements Brain {
       this.#denial = { reason: admission.reason, sourceNetwork: admission.sourceNetwork, network: admission.network }
       return this.#end('denied')
     }
-    const { network, org, service, address, generation, tls } = admission
-    this.#route = { network, org, service, address, generation, ...(tls && { tls }) }
+    const { network, org, service, address, generation, tls, name } = admission
+    this.#route = { network, org, service, address, generation, ...(tls && { tls }), ...(name !== undefined && { name }) }
     const deadline: PlaneAction = { type: 'timer', name: 'deadline', afterMs: this.#options.deadlineMs }
     return [deadline, ...(admission.waits === true ? this.#wait() : this.#enter(this.#route))]
   }
@@ -175,7 +175,7 @@ export class Connection implements Brain {
   #enter(route: Route): readonly PlaneAction[] {
     if (!route.tls) return this.#begin(route)
     this.#state = 'tls'
-    this.#clientTls = new ClientTls(route.tls, route.network, this.#options.tls)
+    this.#clientTls = new ClientTls({ ...route, tls: route.tls }, this.#options.tls)
     // The client's time isn't the nodes': TLS has limits of its own.
     return [{ type: 'cancel-timer', name: 'deadline' }, ...this.#follow(this.#clientTls.start())]
   }

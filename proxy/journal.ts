@@ -60,7 +60,7 @@ export class Journal {
         attempts: attempts.map((attempt) => `${attempt.node} ${attempt.outcome} ${round(attempt.ms)} ms`),
       }),
     }
-    if (outcome === 'carried' || outcome === 'client-gone' || outcome === 'cut') log.info(line, 'connection')
+    if (outcome === 'carried' || outcome === 'client-gone' || outcome === 'tls-failed' || outcome === 'cut') log.info(line, 'connection')
     else log.warn(line, 'connection')
   }
 }

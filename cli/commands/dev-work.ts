@@ -83,7 +83,7 @@ export async function start(options: StartOptions, command: Command): Promise<vo
 export async function exec(words: string[], options: ExecOptions, command: Command): Promise<void> {
   const info = await ask(command, { operation: 'info' }, clusterInfo)
   const place = options.on === undefined ? await appHost(info, options, command) : { namespace: hostOf(info, options.on), hosts: null }
-  process.exitCode = await enter({ insidePid: info.insidePid, ...place, command: words })
+  process.exitCode = await enter({ insidePid: info.insidePid, ca: info.edgeCa, ...place, command: words })
 }
 
 async function appHost(info: ClusterInfo, options: ExecOptions, command: Command): Promise<{ namespace: string; hosts: string }> {

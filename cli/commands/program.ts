@@ -8,6 +8,7 @@ import { addContextCommands } from './context.ts'
 import { addDemoCommand } from './demo.ts'
 import { addDevCommands } from './dev.ts'
 import { addDoctorCommand } from './doctor.ts'
+import { addLatencyCommand } from './latency.ts'
 import { addRedisCommands } from './redis.ts'
 import { addRegistryCommands } from './registry.ts'
 import { addAddressSettings } from './address-settings.ts'
@@ -37,6 +38,7 @@ export function createProgram(version: string): Command {
   addRunCommand(program)
   addStoreCommands(program)
   addTopCommand(program, withSession)
+  addLatencyCommand(program, withSession)
   addDoctorCommand(program)
   addCompletionCommand(program)
   return program

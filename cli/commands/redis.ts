@@ -9,9 +9,12 @@ import { colours, facts, milliseconds, table } from '../output.ts'
 import { confirmed, YES_OPTION } from './confirm.ts'
 import type { Session, WithSession } from './session.ts'
 import { ORG_OPTION } from './session.ts'
+import type { TlsOptions } from './address-settings.ts'
+import { addTlsOptions, tlsBody } from './address-settings.ts'
+import { APP_HOST_CA } from '../dev/enter.ts'
 import { list, segment, whole } from './values.ts'
 
-interface CreateOptions {
+interface CreateOptions extends TlsOptions {
   readonly org?: string
   readonly name?: string
   readonly region?: string
@@ -24,8 +27,7 @@ interface CreateOptions {
 export function addRedisCommands(program: Command, withSession: WithSession): void {
   const redis = program.command('redis').description('databases: create, list, look at, connect to, destroy')
 
-  redis
-    .command('create')
+  addTlsOptions(redis.command('create'))
     .description('make a database with its own address on the network of an organization')
     .option(...ORG_OPTION)
     .option('--name <name>', 'its name; clients reach it as <name>.flycast (default: a generated one)')
@@ -37,10 +39,11 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
     .action((options: CreateOptions, command: Command) =>
       withSession(command, async (session) => {
         const { api, output } = session
-        const { org, maxMemory, ...rest } = options
+        const { org, maxMemory, tls, tlsAlpn, tlsClientCa, ...rest } = options
+        const secured = tlsBody({ ...(tls !== undefined && { tls }), ...(tlsAlpn !== undefined && { tlsAlpn }), ...(tlsClientCa !== undefined && { tlsClientCa }) })
         const owner = await session.org(org)
         const wanted = await answered(session, rest)
-        const database = await api.post(`/v1/orgs/${segment(owner)}/redis`, { ...wanted, ...(maxMemory !== undefined && { maxMemoryBytes: maxMemory }) }, redisObject)
+        const database = await api.post(`/v1/orgs/${segment(owner)}/redis`, { ...wanted, ...secured, ...(maxMemory !== undefined && { maxMemoryBytes: maxMemory }) }, redisObject)
         output.show(database, () => created(database))
       }),
     )
@@ -130,6 +133,7 @@ function described(database: RedisObject): string {
     ['port', database.port],
     ['primary region', database.region],
     ['read regions', database.replicas.join(', ') || '-'],
+    ['TLS', database.tls],
     ['state', String(database.state)],
   ])
 }
@@ -147,9 +151,17 @@ function connectHints(database: RedisObject, output: Output): string[] {
   output.hint(colours.dim('From an app host of the organization (redis-cli before 7.2 takes no IPv6 address in a URL, so it carries the name):'))
   // A token that may only read is shown no password.
   const { url = `redis://default@${database.hostname}:${database.port}` } = database
+  if (database.tls === 'terminate') return tlsHints(url, database)
   return [
     `redis-cli -u ${url}`,
     `redis-cli -h ${database.address} -p ${database.port} --user ${database.username} --askpass`,
     `nearcast dev exec --org ${database.org} --region ${database.region} -- redis-cli -u ${url}`,
+    ...(database.tls === 'auto' ? tlsHints(url.replace(/^redis:/, 'rediss:'), database) : []),
   ]
+}
+
+/** The path is that of an app host of the development cluster. */
+function tlsHints(url: string, database: RedisObject): string[] {
+  const command = `redis-cli --cacert ${APP_HOST_CA} -u ${url}`
+  return [command, `nearcast dev exec --org ${database.org} --region ${database.region} -- ${command}`]
 }

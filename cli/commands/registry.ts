@@ -42,10 +42,11 @@ const COLLECTIONS: readonly Collection[] = [
     name: 'addresses',
     about: "Flycast addresses on an organization's networks",
     path: '/v1/orgs/{org}/addresses',
-    columns: ['address', 'network', 'service', 'generation'],
+    columns: ['address', 'network', 'service', 'generation', 'tls'],
     creates: [
       ['--service <service>', 'the service that it leads to', 'service'],
       ['--network <network>', 'on which network', 'network'],
+      ['--tls <policy>', 'who does TLS: off, terminate, passthrough or auto; "addresses set" has more', 'tls', (policy) => ({ policy })],
     ],
     removes: 'revoke',
   },
@@ -96,7 +97,7 @@ const COLLECTIONS: readonly Collection[] = [
 ]
 
 /** Members of a create body that may be left out. */
-const OPTIONAL = new Set(['network', 'org', 'kind', 'backend', 'proxyHeader', 'scopes', 'expiresAt'])
+const OPTIONAL = new Set(['network', 'org', 'tls', 'kind', 'backend', 'proxyHeader', 'scopes', 'expiresAt'])
 
 export function addRegistryCommands(program: Command, withSession: WithSession): void {
   for (const collection of COLLECTIONS) addCollection(program, collection, withSession)
@@ -236,6 +237,7 @@ function rowsTable(columns: readonly string[], rows: readonly Row[]): string {
 
 function text(value: unknown): string {
   if (value === undefined || value === null || value === '') return '-'
+  if (typeof value === 'object' && 'policy' in value && typeof value.policy === 'string') return value.policy
   if (Array.isArray(value)) return value.map((each: unknown) => (isNamed(each) ? each.name : text(each))).join(', ')
   return typeof value === 'string' ? value : JSON.stringify(value)
 }

@@ -158,6 +158,33 @@ export const STORY: readonly Step[] = [
     },
   },
   {
+    name: 'tls',
+    title: 'redis:// and rediss:// share a port; a name that no certificate is for is refused',
+    async run(context) {
+      const { cluster, show } = context
+      const args = ['redis', 'create', '--org', 'acme', '--name', 'safe', '--region', 'mad', '--tls', 'auto']
+      const { env } = await cluster.json<Redis & { readonly env: { readonly REDIS_URL: string; readonly REDIS_TLS_URL: string } }>(args)
+      show(`$ nearcast ${args.join(' ')}`)
+      const ask = async (what: string, options: string, url: string): Promise<string> => {
+        const finished = await cluster.onAppHost('acme', 'mad', `redis-cli --no-auth-warning ${options} -u "$URL" ping`, { URL: url })
+        show(`acme in mad> redis-cli ${what} ping\n${said(finished)}`)
+        return said(finished)
+      }
+      check((await ask('-u redis://…@safe.flycast', '', env.REDIS_URL)) === 'PONG', 'No PONG without TLS.')
+      check((await ask('--cacert /run/nearcast/ca.pem --sni safe.flycast -u rediss://…@safe.flycast', '--cacert /run/nearcast/ca.pem --sni safe.flycast', env.REDIS_TLS_URL)) === 'PONG', 'No PONG with TLS.')
+      check((await ask('--sni elsewhere.example -u rediss://…', '--sni elsewhere.example', env.REDIS_TLS_URL)).includes('unrecognized name'), 'A wrong name was not refused.')
+      const handshake = await cluster.onAppHost(
+        'acme',
+        'mad',
+        'echo | openssl s_client -connect safe.flycast:6379 -servername safe.flycast -verify_hostname safe.flycast -verify_return_error 2>&1',
+      )
+      const facts = handshake.stdout.split('\n').filter((line) => /^(New, TLS|Verification|Verified)/.test(line))
+      show(`acme in mad> openssl s_client -connect safe.flycast:6379 -verify_hostname safe.flycast\n${facts.join('\n')}`)
+      check(facts.includes('Verification: OK'), `The certificate doesn't verify: ${said(handshake)}`)
+      await cluster.nearcast(['redis', 'destroy', 'safe', '--org', 'acme', '--yes'])
+    },
+  },
+  {
     name: 'wall-foreign',
     title: "globex's app host can't reach acme's address: refused, counted, logged with both networks",
     async run(context) {

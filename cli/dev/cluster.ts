@@ -11,6 +11,7 @@ import { ApiClient } from '../api-client.ts'
 import type { RedisObject } from '../api-objects.ts'
 import { anyObject, joinToken, listOf, orgObject, redisObject } from '../api-objects.ts'
 import { appHostAddress } from './app-address.ts'
+import { EdgeCertificates } from './edge-certificates.ts'
 import { RUN_DIRECTORY } from './inside-protocol.ts'
 import { Links, relaySpec } from './links.ts'
 import { appAddressCommands, planNetwork } from './network-plan.ts'
@@ -19,7 +20,7 @@ import type { ProgramState } from './kept-program.ts'
 import { isHeld } from './kept-program.ts'
 import { programFile } from './program-file.ts'
 import type { PlannedProgram } from './programs.ts'
-import { PROGRAM_ENVIRONMENT, logFile, planAgent, planForwarder, planProxy, planRouter } from './programs.ts'
+import { PROGRAM_ENVIRONMENT, adminSocket, logFile, planAgent, planForwarder, planProxy, planRouter } from './programs.ts'
 import type { Topology } from './topology.ts'
 import { FIRST_INHERITED_FD, World } from './world.ts'
 
@@ -58,13 +59,15 @@ export class Cluster {
   readonly networks = new Map<string, string>()
   appAddresses: readonly AppAddress[] = []
   databases: readonly RedisObject[] = []
+  readonly edge: EdgeCertificates
   readonly #progress: (step: string) => void
   readonly #names = new Map<string, readonly ServiceName[]>()
 
-  private constructor(options: ClusterOptions, world: World, links: Links, token: string) {
+  private constructor(options: ClusterOptions, world: World, links: Links, edge: EdgeCertificates, token: string) {
     this.topology = options.topology
     this.world = world
     this.links = links
+    this.edge = edge
     this.token = token
     this.apiUrl = `http://127.0.0.1:${options.api.port}`
     this.forwardPort = options.forward.port
@@ -89,7 +92,8 @@ export class Cluster {
       const links = new Links(world, topology, kind)
       const base = { env: PROGRAM_ENVIRONMENT, logFile: logFile('links/relay') }
       await links.start((list) => relaySpec(base, process.execPath, programFile('cli/dev/link-relay'), list))
-      return new Cluster(options, world, links, `ncb_${randomBytes(TOKEN_BYTES).toString('base64url')}`)
+      const edge = await EdgeCertificates.create(world, () => topology.hosts.map(({ id }) => adminSocket(`${id}/proxy`)))
+      return new Cluster(options, world, links, edge, `ncb_${randomBytes(TOKEN_BYTES).toString('base64url')}`)
     } catch (error) {
       await world.close()
       throw error
@@ -148,7 +152,7 @@ export class Cluster {
     if (databases.length === 0) return
     this.#progress(`databases: ${databases.map(({ org, name }) => `${org}/${name}`).join(', ')}`)
     this.databases = await Promise.all(
-      databases.map(({ org, ...body }) => this.client.post(`/v1/orgs/${encodeURIComponent(org)}/redis`, body, redisObject)),
+      databases.map(({ org, ...body }) => this.client.post(`/v1/orgs/${encodeURIComponent(org)}/redis`, { ...body, tls: { policy: 'auto' } }, redisObject)),
     )
   }
 
@@ -164,7 +168,7 @@ export class Cluster {
   async #run(planned: readonly PlannedProgram[]): Promise<void> {
     await this.world.call('write', { files: planned.flatMap(({ files }) => files) })
     for (const { spec } of planned) await this.world.call('keep', { program: spec })
-    await Promise.all(planned.map(({ spec, adminSocket }) => this.#ready(spec.id, adminSocket)))
+    await Promise.all(planned.map(({ spec, adminSocket: socket }) => this.#ready(spec.id, socket)))
   }
 
   async #ready(id: string, socket: string): Promise<void> {
@@ -210,6 +214,7 @@ export class Cluster {
       const name = services.find((each) => each.id === service || each.name === service)?.name
       if (name !== undefined && typeof address === 'string') named.set(address, name)
     }
+    await this.edge.certify([...named.values()])
     return [...named].map(([address, name]) => ({ name, address }))
   }
 

@@ -17,6 +17,8 @@ export const clusterInfo = z.object({
   router: z.string(),
   insidePid: z.number(),
   forwardPort: z.number(),
+  /** PEM of the CA of the proxies' certificates. */
+  edgeCa: z.string(),
   regions: z.array(z.object({ id: z.string(), hosts: z.array(z.string()) })),
   appHosts: z.array(z.object({ id: z.string(), org: z.string(), region: z.string(), host: z.string(), address: z.string() })),
 })

@@ -17,6 +17,8 @@ export interface Requests {
   tell: { readonly ask: { readonly id: string; readonly line: string }; readonly answer: null }
   /** Waits until /readyz on this Unix socket answers 200. */
   ready: { readonly ask: { readonly id: string; readonly socket: string; readonly timeoutMs: number }; readonly answer: null }
+  /** Waits until /metrics on this Unix socket holds all of `texts`. @returns whether it did in time. */
+  shows: { readonly ask: { readonly socket: string; readonly texts: readonly string[]; readonly timeoutMs: number }; readonly answer: boolean }
   /** Kills the engine that runs in `directory` (a part of its working directory), again and again while `on`. */
   crashLoop: { readonly ask: { readonly directory: string; readonly on: boolean }; readonly answer: { readonly killed: number } }
   killEngine: { readonly ask: { readonly directory: string }; readonly answer: { readonly killed: number } }

@@ -52,6 +52,7 @@ const handlers: Handlers = {
     await waitReady(id, socket, timeoutMs)
     return null
   },
+  shows: ({ socket, texts, timeoutMs }) => shows(socket, texts, timeoutMs),
   crashLoop: ({ directory, on }) => ({ killed: crashLoops.set(directory, on) }),
   killEngine: ({ directory }) => ({ killed: killEngines(directory) }),
   list: () => [...programs.values()].map((program) => program.status),
@@ -93,6 +94,18 @@ async function waitReady(id: string, socket: string, timeoutMs: number): Promise
     await delay(READY_POLL_MS)
   }
   throw new NearcastError('dev.failed', `${id} didn't get ready: ${last}.`)
+}
+
+async function shows(socket: string, texts: readonly string[], timeoutMs: number): Promise<boolean> {
+  const deadlineMs = performance.now() + timeoutMs
+  while (performance.now() < deadlineMs) {
+    const { status, text } = await get(socket, '/metrics')
+    if (texts.every((each) => text.includes(each))) return true
+    // Nobody is there: nothing to wait for.
+    if (status === 0) return false
+    await delay(READY_POLL_MS)
+  }
+  return false
 }
 
 function get(socketPath: string, path: string): Promise<{ status: number; text: string }> {

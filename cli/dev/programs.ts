@@ -9,6 +9,8 @@ import type { AppHost, Host, Topology } from './topology.ts'
 
 export type ProgramKind = 'router' | 'agent' | 'proxy'
 
+/** Certificates of all proxies: they share process 1's file system. */
+export const TLS_DIRECTORY = `${RUN_DIRECTORY}/tls`
 const FEED_PORT = 7300
 export const HOP_PORT = 7400
 
@@ -28,7 +30,7 @@ export function adminSocket(id: string): string {
   return `${RUN_DIRECTORY}/state/${id}/admin.sock`
 }
 
-function stateDirectory(host: Host, kind: ProgramKind): string {
+function stateDirectory(host: Pick<Host, 'id'>, kind: ProgramKind): string {
   return `${RUN_DIRECTORY}/state/${host.id}/${kind}`
 }
 
@@ -36,7 +38,7 @@ export function logFile(id: string): string {
   return `${RUN_DIRECTORY}/logs/${id.replace('/', '-')}.log`
 }
 
-export function agentDataDirectory(host: Host): string {
+export function agentDataDirectory(host: Pick<Host, 'id'>): string {
   return `${stateDirectory(host, 'agent')}/data`
 }
 
@@ -118,7 +120,7 @@ const QUICK_HEALTH = { intervalMs: 500, timeoutMs: 1500, failures: 2, successes:
 export function planProxy(topology: Topology, host: Host, token: string, networks: ReadonlyMap<string, string>): PlannedProgram {
   const { keys, file } = joining(topology, host, 'proxy', token)
   const ingress = topology.appHosts.filter((app) => app.host === host.id).map((app) => ({ interface: app.ingress, network: networks.get(app.org) ?? '' }))
-  return plan(host, 'proxy', { ...keys, manageHost: true, ingress, health: QUICK_HEALTH }, { files: [file] })
+  return plan(host, 'proxy', { ...keys, manageHost: true, ingress, health: QUICK_HEALTH, tls: { directory: TLS_DIRECTORY } }, { files: [file] })
 }
 
 export function planForwarder(app: AppHost, listenFd: number, address: string, port: number): ProgramSpec {

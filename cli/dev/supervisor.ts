@@ -144,6 +144,7 @@ async function info(cluster: Cluster, name: string): Promise<ClusterInfo> {
     router: await cluster.routerState(),
     insidePid: cluster.world.insidePid,
     forwardPort: cluster.forwardPort,
+    edgeCa: cluster.edge.ca,
     regions: topology.regions.map(({ id, hosts }) => ({ id, hosts: hosts.map((host) => host.id) })),
     appHosts: topology.appHosts.map(({ id, org, region, host }) => ({
       id,

@@ -19,8 +19,8 @@ import { MAX_HELLO_WIRE_BYTES, TLS_FIRST_BYTE, parseClientHello } from './client
 /** What the policy needs from the proxy. */
 export interface TlsEdge {
   readonly handshakes: { begin(network: NetworkId): boolean; end(network: NetworkId): void }
-  /** A name's server; without a name the first certificate's. `unknown-name`: there is no certificate for it. */
-  readonly server: (tls: AddressTls, serverName: string | null) => TlsServer | 'unknown-name' | 'no-certificate'
+  /** A name's server. A client that names none gets that of the service's own name. `unknown-name`: there is no certificate for it. */
+  readonly server: (tls: AddressTls, serverName: string | null, service: string | null) => TlsServer | 'unknown-name' | 'no-certificate'
   readonly handshakeTimeoutMs: number
   readonly firstByteMs: number
   /** Milliseconds, monotonic. */
@@ -56,15 +56,18 @@ const RESET: PlaneAction = { type: 'reset' }
 export class ClientTls {
   readonly #tls: AddressTls
   readonly #network: NetworkId
+  readonly #service: string | null
   readonly #edge: TlsEdge
   #state: State = 'first'
   #counted = false
   #deadlineMs = 0
   #serverName: string | null = null
 
-  constructor(tls: AddressTls, network: NetworkId, edge: TlsEdge) {
+  /** `name`: the service's. */
+  constructor({ tls, network, name = null }: { readonly tls: AddressTls; readonly network: NetworkId; readonly name?: string | null }, edge: TlsEdge) {
     this.#tls = tls
     this.#network = network
+    this.#service = name
     this.#edge = edge
   }
 
@@ -129,7 +132,7 @@ export class ClientTls {
     const { serverName } = parsed.hello
     this.#serverName = serverName
     if (this.#tls.policy === 'passthrough') return this.#finish({ mode: 'passthrough', serverName }, [CANCEL, STOP_READING])
-    const server = this.#edge.server(this.#tls, serverName)
+    const server = this.#edge.server(this.#tls, serverName, this.#service)
     if (server === 'unknown-name') return this.#refuse(server, ALERT.unrecognizedName)
     if (server === 'no-certificate') return this.#refuse(server, ALERT.handshakeFailure)
     this.#state = 'securing'

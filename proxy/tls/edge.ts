@@ -31,7 +31,7 @@ export function openTlsEdge(config: ProxyConfig['tls'], log: Logger, now: () => 
   const rotating = setInterval(() => termination.rotateTicketKeys(), config.ticketKeyHours * HOUR_MS).unref()
   return {
     handshakes,
-    server: (tls, serverName) => termination.server(tls, serverName),
+    server: (tls, serverName, service) => termination.server(tls, serverName, service),
     handshakeTimeoutMs,
     firstByteMs,
     now,

@@ -12,6 +12,8 @@ import type { Certificate } from './certificates.ts'
 import { Certificates } from './certificates.ts'
 
 const TICKET_KEY_BYTES = 48
+/** Host names of services are `<name>.flycast`. */
+const TOP_LEVEL = '.flycast'
 /** Combinations of certificate, client CA and protocols that are kept ready; tenants choose the latter two. */
 const MAX_SERVERS = 1000
 
@@ -35,10 +37,14 @@ export class Termination {
     this.#servers.clear()
   }
 
-  server(tls: AddressTls, serverName: string | null): TlsServer | 'unknown-name' | 'no-certificate' {
+  /**
+   * Clients that name no server check the certificate all the same, against the name that they were told to connect to:
+   * the service's. Without a certificate for that they get the first.
+   */
+  server(tls: AddressTls, serverName: string | null, service: string | null): TlsServer | 'unknown-name' | 'no-certificate' {
     const { first } = this.#certificates
     if (first === null) return 'no-certificate'
-    const certificate = serverName === null ? first : this.#certificates.find(serverName)
+    const certificate = serverName === null ? ((service !== null && this.#certificates.find(`${service}${TOP_LEVEL}`)) || first) : this.#certificates.find(serverName)
     if (certificate === null) return 'unknown-name'
     const key = JSON.stringify([this.#certificates.all.indexOf(certificate), tls.clientCa, tls.alpn])
     const known = this.#servers.get(key)

@@ -44,7 +44,7 @@ function helloFor(name: string): Buffer {
   return Buffer.concat([Buffer.from([0x16, 3, 1, 0, message.length]), message])
 }
 
-function text(certificate: EdgeCertificate | undefined, key = certificate): CertificateText {
+function files(certificate: EdgeCertificate | undefined, key = certificate): CertificateText {
   if (!certificate || !key) throw new Error('no certificate')
   return { file: certificate.certificateFile, certificate: certificate.certificate, key: key.key }
 }
@@ -276,7 +276,7 @@ describe('certificates', () => {
   afterAll(() => rmSync(directory, { recursive: true }))
 
   test('exact names, one label for a wildcard, nobody else', () => {
-    const set = new Certificates([text(one), text(wild)])
+    const set = new Certificates([files(one), files(wild)])
     const found = ['one.example', 'eins.example', 'a.wild.example', 'wild.example', 'a.b.wild.example', 'two.example', 'example'].map((name) => set.find(name)?.names[0] ?? null)
     expect(found).toEqual(['one.example', 'one.example', '*.wild.example', null, null, null, null])
     expect(set.first?.names[0]).toBe('one.example')
@@ -284,34 +284,37 @@ describe('certificates', () => {
 
   test('of two for a name, the one that lasts longer', async () => {
     const expired = await ca.issue(['one.example'], { expired: true })
-    expect(new Certificates([text(expired), text(one)]).find('one.example')?.certificate).toBe(one?.certificate)
-    expect(new Certificates([text(one), text(expired)]).find('one.example')?.certificate).toBe(one?.certificate)
+    expect(new Certificates([files(expired), files(one)]).find('one.example')?.certificate).toBe(one?.certificate)
+    expect(new Certificates([files(one), files(expired)]).find('one.example')?.certificate).toBe(one?.certificate)
   })
 
   test('a foreign key, no certificate, no name: refused with the file', async () => {
-    expect(() => new Certificates([text(one, other)])).toThrow(/edge-ca-1\.crt can't be used: the key isn't/)
-    expect(() => new Certificates([{ ...text(one), certificate: 'nonsense' }])).toThrow(expect.objectContaining({ code: 'tls.certificate-invalid' }))
-    expect(() => new Certificates([{ ...text(one), key: 'nonsense' }])).toThrow(expect.objectContaining({ code: 'tls.certificate-invalid' }))
+    expect(() => new Certificates([files(one, other)])).toThrow(/edge-ca-1\.crt can't be used: the key isn't/)
+    expect(() => new Certificates([{ ...files(one), certificate: 'nonsense' }])).toThrow(expect.objectContaining({ code: 'tls.certificate-invalid' }))
+    expect(() => new Certificates([{ ...files(one), key: 'nonsense' }])).toThrow(expect.objectContaining({ code: 'tls.certificate-invalid' }))
   })
 
-  test('one object per certificate and policy, new ones with new ticket keys or certificates', () => {
+  test('one object per certificate and policy, new ones with new ticket keys or certificates', async () => {
+    const cache = await ca.issue(['cache.flycast'])
     const termination = new Termination()
     const plain: AddressTls = { policy: 'terminate' }
-    expect(termination.server(plain, 'one.example')).toBe('no-certificate')
-    termination.use(new Certificates([text(one), text(wild)]))
-    const server = termination.server(plain, 'one.example')
-    expect(termination.server({ policy: 'auto' }, 'eins.example')).toBe(server)
-    expect(termination.server(plain, null)).toBe(server)
-    expect(termination.server(plain, 'nobody.example')).toBe('unknown-name')
-    const strict = termination.server({ policy: 'terminate', clientCa: ca.pem }, 'one.example')
+    expect(termination.server(plain, 'one.example', null)).toBe('no-certificate')
+    termination.use(new Certificates([files(one), files(wild), files(cache)]))
+    const server = termination.server(plain, 'one.example', null)
+    expect(termination.server({ policy: 'auto' }, 'eins.example', null)).toBe(server)
+    expect(termination.server(plain, null, null)).toBe(server)
+    expect(termination.server(plain, null, 'unheard-of')).toBe(server)
+    expect(termination.server(plain, null, 'cache')).toMatchObject({ certificate: cache.certificate })
+    expect(termination.server(plain, 'nobody.example', null)).toBe('unknown-name')
+    const strict = termination.server({ policy: 'terminate', clientCa: ca.pem }, 'one.example', null)
     if (typeof server === 'string' || typeof strict === 'string') throw new Error('no server')
     expect(strict.sessionContext).not.toBe(server.sessionContext)
     expect(strict.ticketKeys).toBe(server.ticketKeys)
     termination.rotateTicketKeys()
-    const rotated = termination.server(plain, 'one.example')
+    const rotated = termination.server(plain, 'one.example', null)
     expect(typeof rotated === 'string' || rotated.ticketKeys === server.ticketKeys).toBe(false)
     termination.use(new Certificates([]))
-    expect(termination.server(plain, 'one.example')).toBe('no-certificate')
+    expect(termination.server(plain, 'one.example', null)).toBe('no-certificate')
   })
 
   test('files: taken up when they change, in whatever order; what is wrong leaves the old in force', async () => {
@@ -321,28 +324,28 @@ describe('certificates', () => {
       renameSync(join(place, `${name}.new`), join(place, name))
     }
     const sets: Certificates[] = []
-    put('a.pem', text(one).certificate)
-    put('a.key', text(one).key)
-    const files = new CertificateFiles({ certificates: [], directory: place, log, changed: (set) => sets.push(set) })
+    put('a.pem', files(one).certificate)
+    put('a.key', files(one).key)
+    const watched = new CertificateFiles({ certificates: [], directory: place, log, changed: (set) => sets.push(set) })
     try {
-      files.start()
+      watched.start()
       expect(sets.map((set) => set.all.length)).toEqual([1])
-      put('b.crt', text(wild).certificate)
-      put('b.key', text(wild).key)
+      put('b.crt', files(wild).certificate)
+      put('b.key', files(wild).key)
       await until('the second is in force', () => sets.at(-1)?.find('x.wild.example') !== null)
-      put('a.pem', text(other).certificate)
-      await until('the mismatch is told', () => files.fault !== null)
-      expect(files.fault).toMatchObject({ code: 'tls.certificate-invalid', message: expect.stringContaining('a.pem') })
+      put('a.pem', files(other).certificate)
+      await until('the mismatch is told', () => watched.fault !== null)
+      expect(watched.fault).toMatchObject({ code: 'tls.certificate-invalid', message: expect.stringContaining('a.pem') })
       expect(sets.at(-1)?.find('one.example')).not.toBeNull()
-      put('a.key', text(other).key)
-      await until('mended', () => files.fault === null)
+      put('a.key', files(other).key)
+      await until('mended', () => watched.fault === null)
       expect(sets.at(-1)?.find('one.example')).toBeNull()
       expect(sets.at(-1)?.find('other.example')).not.toBeNull()
       const count = sets.length
-      files.reload()
+      watched.reload()
       expect(sets.length).toBe(count)
     } finally {
-      files.close()
+      watched.close()
     }
   })
 
@@ -350,15 +353,15 @@ describe('certificates', () => {
     const place = mkdtempSync(join(directory, 'late-'))
     const pair = { certificate: join(place, 'c.pem'), key: join(place, 'c.key') }
     const sets: Certificates[] = []
-    const files = new CertificateFiles({ certificates: [pair], log, changed: (set) => sets.push(set) })
+    const watched = new CertificateFiles({ certificates: [pair], log, changed: (set) => sets.push(set) })
     try {
-      files.start()
-      expect([files.fault?.code, sets.length]).toEqual(['tls.certificate-unreadable', 0])
-      writeFileSync(pair.key, text(one).key)
-      writeFileSync(pair.certificate, text(one).certificate)
-      await until('in force', () => sets.length === 1 && files.fault === null)
+      watched.start()
+      expect([watched.fault?.code, sets.length]).toEqual(['tls.certificate-unreadable', 0])
+      writeFileSync(pair.key, files(one).key)
+      writeFileSync(pair.certificate, files(one).certificate)
+      await until('in force', () => sets.length === 1 && watched.fault === null)
     } finally {
-      files.close()
+      watched.close()
     }
   })
 })
