@@ -30,8 +30,6 @@ class Queue {
 
   change(bytesPerSecond: number): void {
     this.#bucket.change(bytesPerSecond, bytesPerSecond * BURST_SECONDS, performance.now())
-    clearTimeout(this.#timer)
-    this.#timer = undefined
     if (this.#waiting.size > 0) this.#arm()
   }
 
@@ -69,6 +67,7 @@ class Queue {
   }
 
   #arm(): void {
+    clearTimeout(this.#timer)
     const waitMs = Math.max(SHORTEST_WAIT_MS, Math.ceil(this.#bucket.msUntil(0, performance.now())))
     this.#timer = setTimeout(() => this.#onTimer(), waitMs)
   }

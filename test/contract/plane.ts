@@ -56,10 +56,10 @@ export function planeContract(name: string, makePlane: () => Plane): void {
       return plane.listen({ target: listenTarget, brain, ...options })
     }
 
-    async function carried(): Promise<{ client: End; upstream: End }> {
+    async function carried(rates?: readonly string[]): Promise<{ client: End; upstream: End }> {
       const ends: End[] = []
       const target = await wires.server((end) => ends.push(end))
-      const listener = await listen(carrier(target))
+      const listener = await listen(carrier(target, rates))
       const client = await wires.client(listener, listenTarget)
       return { client, upstream: await first(ends) }
     }
@@ -110,6 +110,67 @@ export function planeContract(name: string, makePlane: () => Plane): void {
       await until('the FIN arrives upstream', () => upstream.ended)
       expect(upstream.text).toBe('still here')
       expect(await result()).toMatchObject({ bytesUp: 10, bytesDown: 3, endedBy: 'upstream', how: 'end' })
+    })
+
+    test.each(['client', 'upstream'] as const)('a rate holds the %s back: the mean, every byte, and the end behind them', async (side) => {
+      const rate = 4_000_000
+      // Both names count; the other direction and other names are free.
+      plane.setRate('wide', { bytesPerSecondUp: 50_000_000, bytesPerSecondDown: 50_000_000 })
+      plane.setRate('narrow', side === 'client' ? { bytesPerSecondUp: rate } : { bytesPerSecondDown: rate })
+      const { client, upstream } = await carried(['wide', 'narrow'])
+      const [sender, receiver] = side === 'client' ? [client, upstream] : [upstream, client]
+      const bytes = 3_000_000
+      const begun = performance.now()
+      sender.socket.end(Buffer.alloc(bytes, 7))
+      receiver.socket.end('free')
+      await until('the other direction', () => sender.ended)
+      expect(sender.text).toBe('free')
+      await until('all of it', () => receiver.ended)
+      const seconds = (performance.now() - begun) / 1000
+      expect(receiver.receivedBytes).toBe(bytes)
+      // At most 0.1 s was saved up, and one chunk passes first. A busy machine may take longer, never less.
+      expect(seconds).toBeGreaterThan((bytes - rate * 0.1 - 64 * 1024) / rate / 1.1)
+      expect(plane.rateWaits('narrow')?.[side === 'client' ? 'up' : 'down']).toBeGreaterThan(5)
+      expect(await result()).toMatchObject(side === 'client' ? { bytesUp: bytes, bytesDown: 4, how: 'end' } : { bytesUp: 4, bytesDown: bytes, how: 'end' })
+    })
+
+    test('connections share a rate in turn; those of another name are not delayed; the rate of open ones can be changed', async () => {
+      plane.setRate('limited', { bytesPerSecondUp: 400_000 })
+      const names = ['limited', 'limited', 'limited', 'free']
+      const ends: End[] = []
+      const target = await wires.server((end) => ends.push(end))
+      const listener = await listen((event, id) => carrier(target, [names[id - 1] ?? ''])(event, id))
+      const clients: End[] = []
+      for (const [index] of names.entries()) {
+        clients.push(await wires.client(listener, listenTarget))
+        await until('its upstream', () => ends.length === index + 1)
+      }
+      const bytes = 2_000_000
+      for (const client of clients) client.socket.write(Buffer.alloc(bytes))
+      const [first, second, third, free] = ends
+      if (!first || !second || !third || !free) throw new Error('no upstream')
+      await until('the free one is done', () => free.receivedBytes === bytes)
+      const limited = [first, second, third]
+      const sum = (): number => limited.reduce((total, end) => total + end.receivedBytes, 0)
+      expect(sum()).toBeLessThan(bytes)
+      await until('all three move', () => limited.every((end) => end.receivedBytes > 0))
+      // In turn: nobody has more than two chunks more than another (a third of slack for how TLS cuts them).
+      const counts = limited.map((end) => end.receivedBytes)
+      expect(Math.max(...counts) - Math.min(...counts)).toBeLessThan(200_000)
+      plane.setRate('limited', null)
+      await until('the rest follows', () => sum() === 3 * bytes)
+      expect(plane.rateWaits('limited')).toBeNull()
+    })
+
+    onNetwork?.('a sender that is held back by a rate: its reset still arrives, and a cut leaves nothing', async () => {
+      plane.setRate('slow', { bytesPerSecondUp: 1000 })
+      const { client, upstream } = await carried(['slow'])
+      client.socket.write(Buffer.alloc(300_000))
+      await until('it waits', () => (plane.rateWaits('slow')?.up ?? 0) > 0)
+      client.reset()
+      await until('the other is closed', () => upstream.closed)
+      expect(upstream.errorCode).toBe('ECONNRESET')
+      expect(await result()).toMatchObject({ endedBy: 'client', how: 'reset' })
     })
 
     test.each(['client', 'upstream'] as const)('a reset of the %s while carrying resets the other', async (side) => {
@@ -573,10 +634,10 @@ export function planeContract(name: string, makePlane: () => Plane): void {
 }
 
 /** Dials at once and carries. */
-function carrier(target: DialTarget): Script {
+function carrier(target: DialTarget, rates?: readonly string[]): Script {
   return (event) => {
     if (event.type === 'accepted') return [dialTo(target)]
-    return event.type === 'dialled' ? [CARRY] : undefined
+    return event.type === 'dialled' ? [rates ? { type: 'carry', rates } : CARRY] : undefined
   }
 }
 
