@@ -5,9 +5,10 @@
  * read until it has drained, so a slow reader costs one queue and one chunk of memory and the sender feels it. A sender
  * isn't read either while a rate's gate is closed to it.
  *
- * FIN travels as FIN, each way by itself. RST travels as RST and drops what is queued, with one exception: a side that had
- * ended properly and breaks afterwards (a server that answered, closed, and still was sent something) closes the other
- * side gently, so that its last words arrive.
+ * FIN travels as FIN, each way by itself. RST travels as RST and drops what is queued, with two exceptions that close the
+ * other side gently, so that last words arrive: a side that had ended properly and breaks afterwards (a server that
+ * answered, closed, and still was sent something), and a Unix socket, whose kernel says "reset" when its peer closed on
+ * unread input and keeps what that peer had said.
  */
 import type { Breakage, Endpoint } from './portable-endpoint.ts'
 import type { Side } from './plane.ts'
@@ -97,7 +98,7 @@ export class Carriage {
 
   #onFailed(from: Endpoint, to: Endpoint, side: Side, how: Breakage): void {
     from.reset()
-    if (from.ended) to.linger()
+    if (from.ended || from.unix) to.linger()
     else to.reset()
     this.#end({ endedBy: side, how })
   }

@@ -32,7 +32,7 @@ export class Endpoint {
   listener: EndpointListener
   #socket: Socket
   readonly #tcp: Socket
-  readonly #unix: boolean
+  readonly unix: boolean
   #lingering: NodeJS.Timeout | undefined
   #reading = false
   #deaf: 'ended' | 'reset' | null = null
@@ -47,7 +47,7 @@ export class Endpoint {
     this.listener = listener
     this.#socket = socket
     this.#tcp = tcp
-    this.#unix = unix
+    this.unix = unix
     this.#carries(socket)
     tcp.on('error', (error) => this.#fail(error))
     catchWriteErrors(tcp, (error) => this.#onWriteError(error))
@@ -118,9 +118,17 @@ export class Endpoint {
 
   #fail(error: NodeJS.ErrnoException | null): void {
     if (this.failed) return
+    this.#deliverRest()
     this.failed = true
     const how = error?.code === 'ECONNRESET' || error?.code === 'EPIPE' ? 'reset' : 'error'
     this.listener.failed(how)
+  }
+
+  /** What was read from the kernel before it broke, and held back from a slow other side. */
+  #deliverRest(): void {
+    // `read` emits `data` too, in some states of a broken stream.
+    this.#socket.off('data', this.#onData)
+    for (let rest: Buffer | null = this.#socket.read(); rest !== null; rest = this.#socket.read()) this.listener.data(rest)
   }
 
   get gone(): boolean {
@@ -172,7 +180,7 @@ export class Endpoint {
     this.failed = true
     clearInterval(this.#lingering)
     if (this.#tcp.destroyed) return
-    if (this.#unix || this.#tcp.connecting) this.#tcp.destroy()
+    if (this.unix || this.#tcp.connecting) this.#tcp.destroy()
     else if (this.#socket.writableEnded && !this.#socket.writableFinished) this.#resetBehindShutdown()
     else this.#tcp.resetAndDestroy()
   }

@@ -401,7 +401,9 @@ export function planeContract(name: string, makePlane: () => Plane): void {
     })
 
     test('the last words of a server that closes on a talking client arrive', async () => {
-      const words = 'x'.repeat(transport === 'tls' ? 16_000 : 100_000)
+      // Closing on unread input makes the server's own kernel drop what it hasn't sent: over TCP that is what the other
+      // end's first window (64 KiB) didn't take, and no plane in between can save it. Unix sockets keep all.
+      const words = 'x'.repeat(transport === 'unix' ? 100_000 : 60_000)
       const target = await wires.server((end) => {
         end.socket.pause()
         end.socket.end(words, () => end.socket.destroy())
