@@ -13,7 +13,8 @@ import { join as joinPath } from 'node:path'
 import type { DetailedPeerCertificate, PeerCertificate, SecureVersion } from 'node:tls'
 import { connect } from 'node:tls'
 import { z } from 'zod'
-import { NearcastError } from './errors.ts'
+import { CODES, NearcastError } from './errors.ts'
+import type { ErrorCode } from './errors.ts'
 
 export type ProgramKind = 'proxy' | 'agent' | 'router'
 
@@ -68,7 +69,7 @@ export function loadIdentity(stateDir: string): Identity | null {
 }
 
 /**
- * @throws NearcastError join.token-invalid, join.ca-mismatch (another router, or somebody in between), join.failed
+ * @throws NearcastError join.ca-mismatch (another router, or somebody in between), join.failed, or the router's own refusal: join.token-*
  * (retryable when the router couldn't be reached), or the router's own refusal.
  */
 export async function join(options: JoinOptions): Promise<Identity> {
@@ -204,9 +205,11 @@ function post(url: URL, ca: string, body: string): Promise<unknown> {
           const answer = parseJson(text)
           if (response.statusCode === 200 || response.statusCode === 201) return resolve(answer)
           const refusal = problem.safeParse(answer)
-          const why = refusal.success ? `${refusal.data.code}: ${refusal.data.detail}` : `status ${response.statusCode}`
           const retryable = response.statusCode === 429 || (response.statusCode ?? 0) >= 500
-          fail(new NearcastError('join.failed', `${url.origin} refused the join: ${why}`, { side: 'upstream', retryable }))
+          // The router's codes come from the same table, perhaps from a newer one.
+          const code = refusal.success && refusal.data.code in CODES ? (refusal.data.code as ErrorCode) : 'join.failed'
+          const why = refusal.success ? refusal.data.detail : `status ${response.statusCode}`
+          fail(new NearcastError(code, `${url.origin} refused the join: ${why}`, { side: 'upstream', retryable }))
         })
       },
     )
