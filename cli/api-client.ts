@@ -37,8 +37,9 @@ export class ApiClient {
     return this.#ask('PATCH', path, body, schema)
   }
 
-  async delete(path: string): Promise<void> {
-    await this.#ask('DELETE', path, undefined, z.unknown())
+  /** What the API says of it; some answers tell who has acknowledged. */
+  async delete(path: string): Promise<unknown> {
+    return this.#ask('DELETE', path, undefined, z.unknown())
   }
 
   async #ask<Schema extends z.ZodType>(method: string, path: string, body: object | undefined, schema: Schema): Promise<z.infer<Schema>> {

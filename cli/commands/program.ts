@@ -8,7 +8,10 @@ import { addContextCommands } from './context.ts'
 import { addDemoCommand } from './demo.ts'
 import { addDevCommands } from './dev.ts'
 import { addDoctorCommand } from './doctor.ts'
+import { addFleetCommands } from './fleet.ts'
+import { addGrantCommands } from './grants.ts'
 import { addLatencyCommand } from './latency.ts'
+import { addLimitsCommands } from './limits.ts'
 import { addRedisCommands } from './redis.ts'
 import { addRegistryCommands } from './registry.ts'
 import { addAddressSettings } from './address-settings.ts'
@@ -32,6 +35,9 @@ export function createProgram(version: string): Command {
   addRedisCommands(program, withSession)
   addContextCommands(program, withSession)
   addRegistryCommands(program, withSession)
+  addGrantCommands(program, withSession)
+  addLimitsCommands(program, withSession)
+  addFleetCommands(program, withSession)
   addAddressSettings(program, withSession)
   addDevCommands(program)
   addDemoCommand(program)

@@ -1,9 +1,10 @@
-/** `nearcast orgs|networks|addresses|services|nodes|proxies|tokens|audit|status …`: the registry's other objects. */
+/** `nearcast orgs|networks|addresses|services|audit|status|explain …`: the registry's other objects; fleet.ts has the operator's. */
 import type { Command } from 'commander'
 import { z } from 'zod'
 import { anyObject, listOf } from '../api-objects.ts'
 import type { Cell } from '../output.ts'
 import { milliseconds, table } from '../output.ts'
+import { acknowledged, changedObject, removedObject } from './acknowledged.ts'
 import { confirmed, YES_OPTION } from './confirm.ts'
 import type { Session, WithSession } from './session.ts'
 import { ORG_OPTION } from './session.ts'
@@ -11,7 +12,7 @@ import { list, segment, whole } from './values.ts'
 
 type Row = Readonly<Record<string, unknown>>
 
-interface Collection {
+export interface Collection {
   /** The command's name, in the plural. */
   readonly name: string
   readonly about: string
@@ -42,9 +43,9 @@ const COLLECTIONS: readonly Collection[] = [
     name: 'addresses',
     about: "Flycast addresses on an organization's networks",
     path: '/v1/orgs/{org}/addresses',
-    columns: ['address', 'network', 'service', 'generation', 'tls'],
+    columns: ['address', 'network', 'service', 'generation', 'tls', 'granted', 'limits'],
     creates: [
-      ['--service <service>', 'the service that it leads to', 'service'],
+      ['--service <service>', 'the service that it leads to; <owner>/<service> for one that a grant gives', 'service'],
       ['--network <network>', 'on which network', 'network'],
       ['--tls <policy>', 'who does TLS: off, terminate, passthrough or auto; "addresses set" has more', 'tls', (policy) => ({ policy })],
     ],
@@ -54,7 +55,7 @@ const COLLECTIONS: readonly Collection[] = [
     name: 'services',
     about: 'servers of any kind, on nodes that read PROXY headers or behind an agent',
     path: '/v1/orgs/{org}/services',
-    columns: ['id', 'name', 'kind', 'address', 'port', 'nodes', 'backend'],
+    columns: ['id', 'name', 'kind', 'address', 'port', 'nodes', 'backend', 'live'],
     creates: [
       ['--name <name>', 'its name', 'name'],
       ['--port <port>', 'the port that clients dial', 'port', whole],
@@ -63,44 +64,18 @@ const COLLECTIONS: readonly Collection[] = [
       ['--backend <place>', 'what an agent hands connections on to: unix:/path or host:port, as it sees it', 'backend'],
       ['--proxy-header <version>', 'what the backend gets first: none, v1 or v2', 'proxyHeader'],
       ['--network <network>', 'on which network', 'network'],
+      ['--live <policy>', 'live connections when their address is revoked or their node drains or is unhealthy: keep, cut or drain:<seconds>', 'live'],
     ],
     removes: 'destroy',
-  },
-  {
-    name: 'nodes',
-    about: 'data nodes: agents that joined, and foreign servers that read PROXY headers',
-    path: '/v1/nodes',
-    columns: ['id', 'region', 'host', 'hop', 'endpoint', 'connected'],
-    creates: [
-      ['--id <id>', 'its id', 'id'],
-      ['--region <region>', 'where it is', 'region'],
-      ['--endpoint <host:port>', 'where it listens; IPv6 in brackets', 'endpoint'],
-      ['--hop <hop>', 'v1 or v2: the PROXY header that it reads', 'hop'],
-    ],
-    removes: 'revoke',
-  },
-  { name: 'proxies', about: 'proxies that joined', path: '/v1/proxies', columns: ['id', 'region', 'host', 'connected'], removes: 'revoke' },
-  {
-    name: 'tokens',
-    about: 'API tokens; only their hashes are kept',
-    path: '/v1/tokens',
-    columns: ['id', 'name', 'role', 'org', 'scopes', 'expiresAt', 'createdAt'],
-    creates: [
-      ['--name <name>', 'what it is for', 'name'],
-      ['--role <role>', 'operator or member', 'role'],
-      ['--org <org>', 'the organization of a member', 'org'],
-      ['--scopes <scopes>', 'read: look at everything but credentials; read,write: everything (default)', 'scopes', list],
-      ['--expires-at <time>', 'when it ends: 2030-01-31T00:00:00Z (default: never)', 'expiresAt'],
-    ],
-    removes: 'revoke',
   },
 ]
 
 /** Members of a create body that may be left out. */
-const OPTIONAL = new Set(['network', 'org', 'tls', 'kind', 'backend', 'proxyHeader', 'scopes', 'expiresAt'])
+const OPTIONAL = new Set(['network', 'org', 'tls', 'kind', 'backend', 'proxyHeader', 'scopes', 'expiresAt', 'live'])
 
 export function addRegistryCommands(program: Command, withSession: WithSession): void {
   for (const collection of COLLECTIONS) addCollection(program, collection, withSession)
+  addLivePolicy(program, withSession)
 
   program
     .command('audit')
@@ -136,6 +111,22 @@ export function addRegistryCommands(program: Command, withSession: WithSession):
       withSession(command, async ({ api, output }) => {
         const report = await api.get(`/v1/explain${query(options)}`, explainObject)
         output.show(report, () => explained(report))
+      }),
+    )
+}
+
+function addLivePolicy(program: Command, withSession: WithSession): void {
+  program.commands
+    .find((command) => command.name() === 'services')
+    ?.command('set <name>')
+    .description('change a service or a database')
+    .option(...ORG_OPTION)
+    .requiredOption('--live <policy>', 'live connections when their address is revoked or their node drains or is unhealthy: keep, cut, drain:<seconds>, or usual')
+    .action((name: string, options: { org?: string; live: string }, command: Command) =>
+      withSession(command, async (session) => {
+        const live = options.live === 'usual' ? null : options.live
+        const answer = await session.api.patch(`/v1/orgs/${segment(await session.org(options.org))}/services/${segment(name)}`, { live }, changedObject)
+        session.output.show(answer, () => acknowledged(name, answer.change))
       }),
     )
 }
@@ -182,9 +173,10 @@ function explained(report: z.infer<typeof explainObject>): string[] {
   return [`${verdict}; asked ${report.proxy} at revision ${report.revision}`, table(['node', 'region', 'role', 'latency', 'health', 'database', 'load'], rows), report.why]
 }
 
-function addCollection(program: Command, collection: Collection, withSession: WithSession): void {
+/** `hidden`: works, and isn't listed. */
+export function addCollection(parent: Command, collection: Collection, withSession: WithSession, hidden = false): void {
   const ofOrg = collection.path.includes('{org}')
-  const group = program.command(collection.name).description(collection.about)
+  const group = parent.command(collection.name, { hidden }).description(collection.about)
   const path = async (session: Session, org: string | undefined): Promise<string> =>
     ofOrg ? collection.path.replace('{org}', segment(await session.org(org))) : collection.path
   const scoped = (command: Command): Command => (ofOrg ? command.option(...ORG_OPTION) : command)
@@ -224,8 +216,8 @@ function addCollection(program: Command, collection: Collection, withSession: Wi
           const { api, output } = session
           const base = await path(session, options.org)
           if (destroys) await confirmed(session, id, options.yes)
-          await api.delete(`${base}/${segment(id)}`)
-          output.show({ id }, () => `${id}: done.`)
+          const answer = removedObject.parse(await api.delete(`${base}/${segment(id)}`))
+          output.show({ id, ...answer }, () => (answer.revocation === undefined ? `${id}: done.` : acknowledged(`${id}: ${destroys ? 'destroyed' : 'revoked'}`, answer.revocation)))
         }),
     )
   }
