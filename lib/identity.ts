@@ -69,7 +69,7 @@ export function loadIdentity(stateDir: string): Identity | null {
 }
 
 /**
- * @throws NearcastError join.ca-mismatch (another router, or somebody in between), join.failed, or the router's own refusal: join.token-*
+ * @throws NearcastError join.token-invalid, join.ca-mismatch (another router, or somebody in between), join.failed
  * (retryable when the router couldn't be reached), or the router's own refusal.
  */
 export async function join(options: JoinOptions): Promise<Identity> {
@@ -207,7 +207,7 @@ function post(url: URL, ca: string, body: string): Promise<unknown> {
           const refusal = problem.safeParse(answer)
           const retryable = response.statusCode === 429 || (response.statusCode ?? 0) >= 500
           // The router's codes come from the same table, perhaps from a newer one.
-          const code = refusal.success && refusal.data.code in CODES ? (refusal.data.code as ErrorCode) : 'join.failed'
+          const code = refusal.success && Object.hasOwn(CODES, refusal.data.code) ? (refusal.data.code as ErrorCode) : 'join.failed'
           const why = refusal.success ? refusal.data.detail : `status ${response.statusCode}`
           fail(new NearcastError(code, `${url.origin} refused the join: ${why}`, { side: 'upstream', retryable }))
         })
