@@ -20,6 +20,7 @@ export const CODES = {
   'kernel.call-failed': 500,
   'kernel.unsupported': 501,
   'cli.cancelled': 400,
+  'cli.file': 400,
   'cli.not-confirmed': 400,
   'cli.usage': 400,
   'api.unreachable': 502,

@@ -395,6 +395,9 @@ test('explain and status are answered by the programs themselves', async () => {
   answer = { proxy: 'mad-1', region: 'mad', feed: { state: 'connected', revision: 1 }, addresses: 1, ports: [6379], connections: 0, nodes: [] }
   const live = (await registry.call('GET', '/v1/live')).body
   expect(live).toMatchObject({ proxies: [answer], agents: [], missing: [{ identity: 'agent/mad-1' }] })
+  expect((await registry.call('GET', '/v1/latency')).body).toMatchObject({ proxies: [{ proxy: 'mad-1', region: 'mad', nodes: [] }], missing: [] })
+  answer = { ...answer, nodes: 'none' }
+  expect((await registry.call('GET', '/v1/latency')).body).toMatchObject({ proxies: [], missing: [{ identity: 'proxy/mad-1' }] })
   expect((await registry.call('GET', '/v1/regions')).body).toEqual([{ id: 'mad', nodes: 1, connected: 1 }])
   const status = await registry.call('GET', '/v1/status', undefined, OPERATOR)
   expect(status.body['programs']).toMatchObject([{ identity: 'agent/mad-1', connected: true, lag: 0 }, { identity: 'proxy/mad-1', connected: true, lag: 0 }])
