@@ -49,6 +49,8 @@ export const agentConfig = z.strictObject({
       readyTimeoutMs: milliseconds(1000),
       /** PING every so often; without an answer for as long again, the database is unavailable. */
       healthIntervalMs: milliseconds(1000),
+      /** An engine that hasn't answered for so long is killed and started again; what it acknowledged is in its file. */
+      silentTimeoutMs: milliseconds(60_000),
       backoffMinMs: milliseconds(100),
       backoffMaxMs: milliseconds(10_000),
       /** SIGTERM to SIGKILL. */

@@ -4,6 +4,7 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
@@ -168,6 +169,34 @@ test('one that is stopped is unavailable until it answers again; its neighbour n
   process.kill(node.enginePid('db'), 'SIGCONT')
   await node.available('db')
   expect([...seen]).toEqual(['db'])
+})
+
+test('one that stays silent is killed and comes back with its data', async () => {
+  const node = await dataNode({ redis: { silentTimeoutMs: 1000 } })
+  await node.feed(databaseRow('db', HERE, 'pw'))
+  expect(await say(await tenant(node, 'db', 'pw'), 'SET', 'k', 'v')).toBe('OK')
+  const pid = node.enginePid('db')
+  process.kill(pid, 'SIGSTOP')
+  await until('another one runs', () => node.enginePid('db') !== pid && node.enginePid('db') !== 0)
+  await node.available('db')
+  expect(await say(await tenant(node, 'db', 'pw'), 'GET', 'k')).toBe('v')
+  expect(node.log.some(({ code, msg }) => code === 'redis.not-answering' && msg === 'the engine is silent and is killed')).toBe(true)
+})
+
+test('answers that nobody reads cost their reader its connection, not the node its memory', async () => {
+  const node = await dataNode()
+  await node.feed(databaseRow('db', HERE, 'pw'))
+  const client = await tenant(node, 'db', 'pw')
+  await say(client, 'SET', 'big', 'x'.repeat(1 << 20))
+  const unread = connect({ path: node.engineSocket('db') }).pause()
+  unread.on('error', () => {})
+  try {
+    unread.write(`AUTH pw\r\n${'GET big\r\n'.repeat(300)}`)
+    await expect.poll(() => say(client, 'INFO', 'stats'), { timeout: 10_000 }).toMatch(/^evicted_clients:1\r$/m)
+    expect(Number(/^used_memory:(\d+)/m.exec(await say(client, 'INFO', 'memory'))?.[1])).toBeLessThan(64 << 20)
+  } finally {
+    unread.destroy()
+  }
 })
 
 test('a crash loop backs off, is told in the acknowledgement, and heals when its cause is gone', async () => {

@@ -2,7 +2,7 @@
  * A primary and a replica on two nodes, joined by the hop (Unix socket or mutual TLS) and by bridges inside the engines'
  * network namespaces. Real Redis on both ends.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
@@ -105,6 +105,26 @@ test('without its primary a replica goes on answering, and follows again when th
   await mad.available('db')
   await say(mad, 'db', 'pw', 'SET', 'k', 'after')
   await expect.poll(() => say(gru, 'db', 'pw', 'GET', 'k'), { timeout: 8000 }).toBe('after')
+})
+
+test('a replica that had its data has it after a restart without its primary; one whose copy was cut short has not', async () => {
+  const { mad, gru } = await pair()
+  const noted = join(gru.dataDir, 'db', 'copied')
+  await until('the copy is noted', () => existsSync(noted))
+  await mad.feed({ table: 'services', key: 'db', row: null })
+  const restart = async (): Promise<void> => {
+    const pid = gru.enginePid('db')
+    process.kill(pid, 'SIGKILL')
+    await until('another engine runs', () => ![0, pid].includes(gru.enginePid('db')))
+    await until('it answers', () => gru.agent.tenants.supervisors.get('db')?.answers === true)
+  }
+  await restart()
+  await gru.available('db')
+  expect(await say(gru, 'db', 'pw', 'GET', 'k')).toBe('from before')
+
+  rmSync(noted)
+  await restart()
+  expect(gru.unavailable).toEqual({ db: 'replica.syncing' })
 })
 
 test('an agent that holds no replica, or signs with another key, gets no copy', async () => {

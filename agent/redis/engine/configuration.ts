@@ -36,6 +36,8 @@ export function engineConfiguration({ specification, agentPassword, primaryPort 
     'sanitize-dump-payload yes',
     `maxmemory ${memoryBytes(specification)}`,
     'maxmemory-policy noeviction',
+    // Answers that nobody reads, and half commands: beyond this Redis closes the largest connections.
+    `maxmemory-clients ${clientBytes(specification)}`,
     `repl-backlog-size ${backlogBytes(specification)}`,
     // A replica's sync starts at once instead of waiting 5 s for others to share it.
     'repl-diskless-sync-delay 0',
@@ -67,7 +69,7 @@ export function liveChanges({ specification, primaryPort }: EngineSettings): str
     ['ACL', 'SETUSER', 'default', ...tenantRules(specification.passwordSha256)],
     ['ACL', 'SETUSER', REPLICATION_USER, ...replicationRules(replicationSecret)],
     [
-      'CONFIG', 'SET', 'maxmemory', String(memoryBytes(specification)), 'repl-backlog-size', String(backlogBytes(specification)),
+      'CONFIG', 'SET', 'maxmemory', String(memoryBytes(specification)), 'maxmemory-clients', String(clientBytes(specification)), 'repl-backlog-size', String(backlogBytes(specification)),
       'appendfsync', appendFsync, 'masterauth', replicationSecret,
     ],
     primary === null ? ['REPLICAOF', 'NO', 'ONE'] : ['REPLICAOF', '127.0.0.1', String(primaryPort)],
@@ -78,14 +80,18 @@ function memoryBytes({ maxMemoryBytes }: EngineSpecification): number {
   return maxMemoryBytes + MEMORY_MARGIN_BYTES
 }
 
+function clientBytes({ maxMemoryBytes }: EngineSpecification): number {
+  return Math.max(64 << 20, maxMemoryBytes)
+}
+
 /** 8 to 64 MiB by plan: what a replica may miss and still not need a whole copy. */
 function backlogBytes({ maxMemoryBytes }: EngineSpecification): number {
   return Math.min(64 << 20, Math.max(8 << 20, Math.floor(maxMemoryBytes / 16)))
 }
 
 /** What a memory limit of the kernel must leave room for: buffers and the copy-on-write pages of a rewrite. */
-export function processMemoryBytes({ maxMemoryBytes }: EngineSpecification): number {
-  return maxMemoryBytes * REPLICA_BUFFER_FACTOR + (64 << 20)
+export function processMemoryBytes(specification: EngineSpecification): number {
+  return specification.maxMemoryBytes * REPLICA_BUFFER_FACTOR + clientBytes(specification) + (64 << 20)
 }
 
 /** The feed allows any text as a secret: only bytes that can't end the line or the quotes stay as they are. */

@@ -1,14 +1,14 @@
 /**
  * The directories of engines.
  *
- *   <dataDir>/<service>/         the agent's, 0700: `lock`
+ *   <dataDir>/<service>/         the agent's, 0700: `lock`, `copied` (the primary of which a replica's file is a whole copy)
  *   <dataDir>/<service>/data/    the engine's, 0700, its own uid: append-only file, socket; the engine's working directory
  *   <dataDir>/removed/           what was deleted through the API, renamed; only operators delete data
  *
  * The agent, which may be root, writes nothing inside `data/`: a tenant that breaks out of Redis could lay links there.
  * The uid of a service is the owner of its `data/`; a new one is above all that are in use, removed ones included.
  */
-import { chownSync, existsSync, lchownSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync } from 'node:fs'
+import { chownSync, existsSync, lchownSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { NearcastError } from '../../../lib/errors.ts'
 import { SOCKET_NAME } from './configuration.ts'
@@ -18,6 +18,7 @@ const MAX_SOCKET_PATH_BYTES = 107
 
 export interface EngineDirectory {
   readonly lockFile: string
+  readonly copiedFile: string
   readonly data: string
   readonly socket: string
   /** null: the agent's own. */
@@ -44,7 +45,7 @@ export class EngineDirectories {
       throw new NearcastError('redis.path-too-long', `${socket} has more than ${MAX_SOCKET_PATH_BYTES} bytes; choose a shorter dataDir.`)
     }
     mkdirSync(data, { recursive: true, mode: 0o700 })
-    return { lockFile: join(home, 'lock'), data, socket, uid: this.#own(data) }
+    return { lockFile: join(home, 'lock'), copiedFile: join(home, 'copied'), data, socket, uid: this.#own(data) }
   }
 
   /** Services that have a directory here. */
@@ -81,6 +82,23 @@ export class EngineDirectories {
     if (existsSync(removed)) homes.push(...readdirSync(removed).map((name) => join(removed, name)))
     return homes.map((home) => lstatSync(join(home, 'data'), { throwIfNoEntry: false })?.uid ?? 0)
   }
+}
+
+/** The node of which this replica's append-only file holds a whole copy, however old; null: of none. */
+export function copiedFrom({ copiedFile }: EngineDirectory): string | null {
+  try {
+    return readFileSync(copiedFile, 'utf8')
+  } catch {
+    return null
+  }
+}
+
+/** `primary` null: it is no copy any more. @throws what the file system says */
+export function noteCopied({ copiedFile }: EngineDirectory, primary: string | null): void {
+  if (primary === null) return rmSync(copiedFile, { force: true })
+  // Whole or not at all: half a name is another node's.
+  writeFileSync(`${copiedFile}.new`, primary, { mode: 0o600 })
+  renameSync(`${copiedFile}.new`, copiedFile)
 }
 
 /**

@@ -12,11 +12,16 @@ export interface Health {
   readonly state: 'well' | 'loading' | 'not-answering'
   /** Of a replica: it follows its primary now. null: not asked, or no replica. */
   readonly linked: boolean | null
+  /** Its append-only file holds the whole copy: it would have its data after a restart without its primary. */
+  readonly kept: boolean
   /** A primary's append-only file can't be written. null: it didn't say. */
   readonly writesRefused: boolean | null
 }
 
-const NOT_ANSWERING: Health = { state: 'not-answering', linked: null, writesRefused: null }
+/** Behind a first copy Redis writes its file anew; until that has ended well the file is what it was before. */
+const COPY_IS_KEPT = ['aof_enabled:1', 'aof_rewrite_in_progress:0', 'aof_rewrite_scheduled:0', 'aof_last_bgrewrite_status:ok']
+
+const NOT_ANSWERING: Health = { state: 'not-answering', linked: null, kept: false, writesRefused: null }
 
 export class EngineHealth {
   readonly #path: string
@@ -39,9 +44,11 @@ export class EngineHealth {
       if (isError(pong, 'BUSY')) return { ...NOT_ANSWERING, state: 'well' }
       const writesRefused = isError(pong, 'MISCONF')
       if (!writesRefused && (pong.kind !== 'text' || pong.text !== 'PONG')) return this.#lost()
-      const info = replica ? await client.command(['INFO', 'replication'], this.#timeoutMs) : null
-      const linked = info?.kind === 'text' ? /^master_link_status:up\r$/m.test(info.text) : null
-      return { state: 'well', linked, writesRefused }
+      const info = replica ? await client.command(['INFO', 'replication', 'persistence'], this.#timeoutMs) : null
+      if (info?.kind !== 'text') return { state: 'well', linked: null, kept: false, writesRefused }
+      const says = (line: string): boolean => info.text.includes(`\r\n${line}\r\n`)
+      const linked = says('master_link_status:up')
+      return { state: 'well', linked, kept: linked && COPY_IS_KEPT.every(says), writesRefused }
     } catch {
       return this.#lost()
     }

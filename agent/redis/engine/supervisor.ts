@@ -7,7 +7,8 @@
  *
  * Each supervisor minds its own engine: one that crash-loops costs its neighbours nothing. What it publishes is a reason
  * code, or null while clients may be sent here. A replica that once had its data stays available without its primary
- * (stale reads are allowed), and so does a database that can't write for a full disk (reads go on, Redis refuses writes).
+ * (stale reads are allowed), after a restart too, and so does a database that can't write for a full disk (reads go on,
+ * Redis refuses writes). An engine that has been silent for long is killed: what it acknowledged is in its file.
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -16,7 +17,7 @@ import type { ErrorCode } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
 import { engineConfiguration, liveChanges, processMemoryBytes } from './configuration.ts'
 import type { EngineDirectories, EngineDirectory } from './directory.ts'
-import { orphanedHolder } from './directory.ts'
+import { copiedFrom, noteCopied, orphanedHolder } from './directory.ts'
 import { EngineHealth } from './health.ts'
 import type { Health } from './health.ts'
 import { EngineProcess } from './process.ts'
@@ -27,6 +28,7 @@ import type { Walls } from './walls.ts'
 
 export interface SupervisorTimes {
   readonly healthIntervalMs: number
+  readonly silentTimeoutMs: number
   readonly backoffMinMs: number
   readonly backoffMaxMs: number
   readonly stopTimeoutMs: number
@@ -180,7 +182,7 @@ export class Supervisor {
       try {
         await this.#configure(engine)
         this.#socket = directory.socket
-        await this.#watch(engine, new EngineHealth(directory.socket, this.#password, times.healthIntervalMs))
+        await this.#watch(engine, directory, new EngineHealth(directory.socket, this.#password, times.healthIntervalMs))
       } catch (error) {
         // One that ended says itself why.
         if (!engine.over) throw error
@@ -211,17 +213,23 @@ export class Supervisor {
   }
 
   /** Until the process ends. Polls fast while something is awaited, then once per interval. */
-  async #watch(engine: EngineProcess, health: EngineHealth): Promise<void> {
-    const { healthIntervalMs } = this.#options.times
+  async #watch(engine: EngineProcess, directory: EngineDirectory, health: EngineHealth): Promise<void> {
+    const { healthIntervalMs, silentTimeoutMs } = this.#options.times
     this.#health = health
     void engine.exited.then(() => this.#wake?.())
-    let copied = false
+    let copied = this.#specification.primary !== null && copiedFrom(directory) === this.#specification.primary
+    let silentMs = 0
     let pollMs = FIRST_POLL_MS
     while (!engine.over && !this.#stopping.signal.aborted) {
       const replica = this.#specification.primary !== null
+      const checkedMs = performance.now()
       const found = await health.check(replica)
       if (engine.over || this.#stopping.signal.aborted) break
       this.#noteDetails(found)
+      this.#noteCopy(directory, found)
+      // This process may have stood still itself: a check counts for no more than it may take.
+      silentMs = found.state === 'not-answering' ? silentMs + pollMs + Math.min(performance.now() - checkedMs, 2 * healthIntervalMs) : 0
+      if (silentMs > silentTimeoutMs) this.#killSilent(engine, silentMs)
       copied ||= found.linked === true
       const reason = reasonOf(found, !replica || copied)
       // An engine that has never answered since it started keeps the reason for which it was started.
@@ -233,6 +241,22 @@ export class Supervisor {
     health.close()
     this.#health = null
     this.#linked = null
+  }
+
+  /** Written when it changes; what couldn't be written is tried with the next check. */
+  #noteCopy(directory: EngineDirectory, { kept }: Health): void {
+    const { primary } = this.#specification
+    if (primary !== null && !kept) return
+    try {
+      if (copiedFrom(directory) !== primary) noteCopied(directory, primary)
+    } catch (error) {
+      this.#options.log.debug({ service: this.#specification.service, cause: asNearcastError(error).message }, 'the copy could not be noted')
+    }
+  }
+
+  #killSilent(engine: EngineProcess, silentMs: number): void {
+    this.#options.log.error({ service: this.#specification.service, code: 'redis.not-answering', silentMs: Math.round(silentMs) }, 'the engine is silent and is killed')
+    engine.kill()
   }
 
   #noteDetails({ linked, writesRefused }: Health): void {
