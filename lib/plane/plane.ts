@@ -168,7 +168,7 @@ export interface ListenOptions {
   readonly maxConnections?: number
   /** Time for an inbound TLS handshake. Default 5,000 ms. */
   readonly handshakeTimeoutMs?: number
-  /** Handshakes under way at once; more are reset. Default 256. */
+  /** Handshakes under way at once; beyond it the one under way longest is reset. Default 256. */
   readonly maxHandshakes?: number
   readonly brain: (id: number) => Brain
   /** Answers `ask`. A rejection is answered with `undefined`. */

@@ -51,11 +51,14 @@ export class Handshakes {
 
   begin(tcp: Socket): void {
     const key = keyOf(tcp)
-    if (this.#pending.size >= this.#options.limit || this.#pending.has(key)) {
+    if (this.#pending.has(key)) {
       this.#options.rejected.limit++
       tcp.resetAndDestroy()
       return
     }
+    // The one under way longest makes room: whoever says nothing can't keep those out who do.
+    const [oldest] = this.#pending.keys()
+    if (this.#pending.size >= this.#options.limit && oldest !== undefined) this.#drop(oldest)
     const onError = (): void => this.#fail(key)
     const timer = setTimeout(onError, this.#options.timeoutMs)
     this.#pending.set(key, { tcp, timer, onError })
@@ -76,6 +79,15 @@ export class Handshakes {
     }
     this.#forget(key, pending)
     this.#options.secured(socket, pending.tcp, identity)
+  }
+
+  #drop(key: string): void {
+    const pending = this.#pending.get(key)
+    if (!pending) return
+    this.#options.rejected.limit++
+    this.#forget(key, pending)
+    pending.tcp.on('error', () => undefined)
+    pending.tcp.resetAndDestroy()
   }
 
   #fail(key: string): void {
