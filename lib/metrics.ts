@@ -39,6 +39,17 @@ export class Metrics {
     return new Histogram({ name: this.#prefix + name, help, buckets: [...buckets], labelNames: [...labelNames], registers: [this.#registry] })
   }
 
+  /** Every metric that there is, with the labels that it may carry. */
+  async described(): Promise<{ readonly name: string; readonly type: string; readonly labels: readonly string[] }[]> {
+    const all = await this.#registry.getMetricsAsJSON()
+    return all.map(({ name, type }) => {
+      const metric = this.#registry.getSingleMetric(name)
+      // Not in the package's types, but in its objects since the first version.
+      const labels = metric !== undefined && 'labelNames' in metric && Array.isArray(metric.labelNames) ? metric.labelNames.map(String) : []
+      return { name, type: String(type), labels }
+    })
+  }
+
   get contentType(): string {
     return this.#registry.contentType
   }

@@ -16,6 +16,7 @@ import { loadRouterConfig } from './config.ts'
 import type { RouterConfig } from './config.ts'
 import { listenPlain, listenTls } from './listeners.ts'
 import { createListener } from './registry/api/http.ts'
+import { routerMetrics } from './metrics.ts'
 import { apiRoutes } from './registry/api/routes.ts'
 import { openRegistry } from './registry/registry.ts'
 import { storeCommand } from './store-command.ts'
@@ -32,11 +33,7 @@ async function run(config: RouterConfig): Promise<void> {
   lifecycle.started('registry', () => registry.close())
   bootstrapToken(registry, config)
 
-  const requests = metrics.counter('api_requests_total', 'API requests', ['method', 'status'])
-  metrics.gauge('feed_readers', 'Connected readers', ['kind'], (gauge) => {
-    for (const kind of ['proxy', 'agent'] as const) gauge.set({ kind }, registry.feed.connected(kind).length)
-  })
-  metrics.gauge('revision', 'Revision of the registry', [], (gauge) => gauge.set(registry.store.revision))
+  const { requests } = routerMetrics(metrics, registry)
   const rate = { perSecond: config.api.ratePerSecond, burst: config.api.burst }
   const listener = createListener({
     store: registry.store,
