@@ -26,7 +26,10 @@ const limitedObject = z.looseObject({ limits: z.record(z.string(), z.number()).o
 const limitedAddress = limitedObject.extend({ address: z.string(), service: z.string() })
 const limitedNetwork = limitedObject.extend({ id: z.number(), name: z.string() })
 
-type SetOptions = Readonly<Record<string, string | number | null | undefined>> & { readonly org?: string }
+/** Ends a limit; the API's null, which commander takes for no value. */
+const NONE = 'none'
+
+type SetOptions = Readonly<Record<string, string | number | undefined>> & { readonly org?: string }
 
 export function addLimitsCommands(program: Command, withSession: WithSession): void {
   const group = program.command('limits').description('what an address or a network may use at each proxy')
@@ -35,7 +38,8 @@ export function addLimitsCommands(program: Command, withSession: WithSession): v
   for (const [, flag, about] of LIMITS) set.option(flag, about, amount)
   set.action((what: string, options: SetOptions, command: Command) =>
     withSession(command, async (session) => {
-      const limits = Object.fromEntries(LIMITS.flatMap(([member, flag]) => (options[optionName(flag)] === undefined ? [] : [[member, options[optionName(flag)]]])))
+      const given = LIMITS.map(([member, flag]) => [member, options[optionName(flag)]] as const).filter(([, value]) => value !== undefined)
+      const limits = Object.fromEntries(given.map(([member, value]) => [member, value === NONE ? null : value]))
       if (Object.keys(limits).length === 0) throw new NearcastError('cli.usage', 'Say what to limit, like --max-connections 100; "nearcast limits set --help" lists all.')
       const answer = await session.api.patch(await pathOf(session, what, options.org), { limits }, limitedObject.extend(changedObject.shape))
       session.output.show(answer, () => [...acknowledged(what, answer.change), `limits now: ${described(answer.limits)}`])
@@ -75,9 +79,8 @@ function optionName(flag: string): string {
   return (flag.split(' ')[0] ?? '').slice(2).replaceAll(/-(\w)/g, (_match, letter: string) => letter.toUpperCase())
 }
 
-/** null: none. */
-function amount(text: string): number | null {
-  if (text === 'none') return null
+function amount(text: string): number | typeof NONE {
+  if (text === NONE) return NONE
   const [, digits, unit = ''] = /^(\d{1,12}(?:\.\d{1,3})?)([kMG]?)$/.exec(text) ?? []
   const value = Math.round(Number(digits) * (UNITS[unit] ?? Number.NaN))
   if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('Write a number like 500, 64k, 10M or 1G, or none.')

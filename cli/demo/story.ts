@@ -241,6 +241,28 @@ export const STORY: readonly Step[] = [
   },
   POSTGRES_STEP,
   {
+    name: 'grant',
+    title: "A grant gives globex an address of acme's database on globex's own network; revoking it takes the address away everywhere",
+    async run(context) {
+      const { cluster, memory } = context
+      const grant = await cluster.json<{ readonly id: string }>(['grants', 'create', '--org', 'acme', '--service', 'cache', '--to', 'globex'])
+      const { address } = await cluster.json<{ readonly address: string }>(['addresses', 'create', '--org', 'globex', '--service', 'acme/cache'])
+      const ping = `timeout 3 redis-cli -h ${address} --no-auth-warning -a "$PW" ping`
+      const PW = new URL(memory.url).password
+      const answered = await cluster.onAppHost('globex', 'mad', ping, { PW })
+      context.show(`globex in mad> redis-cli -h ${address} ping\n${said(answered)}`)
+      check(answered.stdout.trim() === 'PONG', 'The granted address did not answer.')
+      // A client at the limit of one waits for its turn for a second, and is then reset.
+      await cluster.json(['limits', 'set', address, '--org', 'acme', '--max-connections', '1'])
+      const first = `(echo ping; sleep 2.5) | redis-cli -h ${address} --no-auth-warning -a "$PW" > "$said" 2>&1 &`
+      const second = `said=$(mktemp); ${first} for i in $(seq 40); do grep -q PONG "$said" && break; sleep 0.05; done; rm "$said"; ${ping}`
+      await refused(context, 'globex opens a second connection where the limit is one', await cluster.onAppHost('globex', 'mad', second, { PW }))
+      const revoked = await cluster.nearcast(['grants', 'revoke', grant.id, '--org', 'acme'])
+      context.show(`$ nearcast grants revoke ${grant.id} --org acme\n${said(revoked)}`)
+      await refused(context, 'globex after that', await cluster.onAppHost('globex', 'mad', ping, { PW }))
+    },
+  },
+  {
     name: 'agent-stopped',
     title: "With gru's agent stopped the next connection goes to the next nearest",
     run: (context) => failover(context, ['stop', 'gru/agent'], ['start', 'gru/agent']),
