@@ -51,7 +51,7 @@ function page(command: DescribedCommand, version: string): string {
     title(name, version),
     section('NAME', `${escaped(name)} \\- ${lowered(command.about)}`),
     section('SYNOPSIS', ...runnable.flatMap((each, index) => [...(index === 0 ? [] : ['.br']), ...synopsis(each)])),
-    section('DESCRIPTION', `${escaped(sentence(command.about))}`),
+    section('DESCRIPTION', escaped(sentence(command.about))),
     ...(own.length === 0 ? [] : [section('OPTIONS', ...own.flatMap(option))]),
     ...(below.length === 0 ? [] : [section('COMMANDS', ...below.flatMap(described))]),
     section('SEE ALSO', '.BR nearcast (1)'),

@@ -41,12 +41,13 @@ const dashboard = z.looseObject({ uid: z.string(), title: z.string(), schemaVers
 const metrics = new Map<string, ReadonlySet<string>>()
 let registry: TestRegistry
 
+const empty = (): [] => []
+const none = (): 0 => 0
+const tls = (): { handshakes: 0; certificates: []; reloads: { succeeded: 0; failed: 0 } } => ({ handshakes: 0, certificates: [], reloads: { succeeded: 0, failed: 0 } })
+
 beforeAll(async () => {
   registry = await startRegistry()
   const proxy = new Metrics('proxy')
-  const empty = (): [] => []
-  const none = (): 0 => 0
-  const tls = () => ({ handshakes: 0, certificates: [], reloads: { succeeded: 0, failed: 0 } })
   const measured = new Measures(proxy, { openConnections: none, rejected: none, addresses: none, ports: none, nodes: empty, feed: () => ({ state: 'connected', revision: 0 }), dropped: empty, waiting: none, tls, rates: empty })
   expect(measured).toBeInstanceOf(Measures)
   const agent = new AgentMetrics()
