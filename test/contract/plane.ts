@@ -147,10 +147,10 @@ export function planeContract(name: string, makePlane: () => Plane): void {
       }
       const bytes = 2_000_000
       for (const client of clients) client.socket.write(Buffer.alloc(bytes))
-      const [first, second, third, free] = ends
-      if (!first || !second || !third || !free) throw new Error('no upstream')
+      const [one, two, three, free] = ends
+      if (!one || !two || !three || !free) throw new Error('no upstream')
       await until('the free one is done', () => free.receivedBytes === bytes)
-      const limited = [first, second, third]
+      const limited = [one, two, three]
       const sum = (): number => limited.reduce((total, end) => total + end.receivedBytes, 0)
       expect(sum()).toBeLessThan(bytes)
       await until('all three move', () => limited.every((end) => end.receivedBytes > 0))

@@ -96,6 +96,40 @@ test('no candidate: reset, and the record says so', () => {
   expect(it.records).toMatchObject([{ outcome: 'no-candidate', attempts: [] }])
 })
 
+const WAITING: Admission = { ...ADMITTED, waits: true }
+
+test('beyond a limit: nothing is dialled before its turn, then all goes as ever', () => {
+  const it = world({ admission: WAITING })
+  const asked = feed(it, ACCEPTED)
+  expect([types(asked), question(asked)]).toEqual([['timer', 'ask'], { kind: 'turn' }])
+  // Somebody else's answer is no turn.
+  expect(feed(it, { type: 'answered', question: { kind: 'turn' }, answer: true })).toEqual([])
+  expect(dialled(feed(it, { type: 'answered', question: question(asked), answer: true }))).toBe('a')
+  expect(types(feed(it, DIALLED, status(STATUS.ok)))).toContain('carry')
+  feed(it, CLOSED)
+  expect(it.records).toMatchObject([{ outcome: 'carried', node: 'a', denial: null }])
+})
+
+test.each([
+  ['no turn in time', (asked: unknown): PlaneEvent => ({ type: 'answered', question: asked, answer: false })],
+  ['no answer until the deadline', (): PlaneEvent => timer('deadline')],
+])('beyond a limit, %s: reset, denied for the limit', (_case, event) => {
+  const it = world({ admission: WAITING })
+  expect(feed(it, event(question(feed(it, ACCEPTED))))).toEqual([{ type: 'reset' }])
+  feed(it, { type: 'closed', result: { ...RESULT, endedBy: 'local', how: 'reset' } })
+  expect(it.headers).toEqual([])
+  expect(it.records).toMatchObject([{ outcome: 'denied', denial: { reason: 'limit', sourceNetwork: 1, network: 1 }, route: { service: 'cache' } }])
+})
+
+test('a client that breaks while it waits is gone, and a late turn dials nobody', () => {
+  const it = world({ admission: WAITING })
+  const asked = question(feed(it, ACCEPTED))
+  feed(it, { type: 'failed', side: 'client' })
+  expect(feed(it, { type: 'answered', question: asked, answer: true })).toEqual([])
+  feed(it, CLOSED)
+  expect([it.headers, it.records[0]?.outcome]).toEqual([[], 'client-gone'])
+})
+
 test('an address that the socket lost is no Flycast destination', () => {
   const it = world()
   expect(feed(it, { ...ACCEPTED, source: null, destination: null })).toEqual([{ type: 'reset' }])
