@@ -39,6 +39,8 @@ import { Admission } from './tenants/admission.ts'
 import { Tenants } from './tenants/tenants.ts'
 
 const PROGRAM = 'agent 0.1.0'
+/** How often unused engines are looked for. */
+const REST_INTERVAL_MS = 1000
 /** Monotonic milliseconds. */
 const nowMs = (): number => performance.now()
 
@@ -128,6 +130,8 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
   const unreached = (service: string): void => backends.failed(service)
   const ingress = new Ingress({ plane, admission, sessions, metrics, log, headerTimeoutMs, maxConnections, engine, unreached })
   lifecycle.started('hop', () => ingress.close())
+  const resting = setInterval(() => tenants.restIdle(ingress.perService, config.redis), REST_INTERVAL_MS).unref()
+  lifecycle.started('rest of engines', () => clearInterval(resting))
   const observed = { perService: () => ingress.perService, supervisors: () => tenants.supervisors, backends: () => backends.services, sessions: () => sessions.size, revision }
   metrics.observe(observed, usable)
 

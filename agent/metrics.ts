@@ -49,7 +49,8 @@ export class AgentMetrics {
         }
       })
     }
-    perEngine('engine_up', 'The engine answers PING.', ({ answers }) => answers)
+    perEngine('engine_up', 'The engine answers PING; absent while it rests.', ({ answers, resting }) => (resting ? null : answers))
+    perEngine('engine_resting', 'The engine was ended because nobody used it; the next connection starts it.', ({ resting }) => resting)
     perEngine('service_available', 'Clients are sent to this database here.', ({ reason }) => reason === null)
     perEngine('replication_link_up', 'The replica follows its primary.', ({ linked }) => linked)
     perEngine('engine_writes_refused', 'Redis refuses writes because its append-only file cannot be written.', ({ writesRefused }) => writesRefused)

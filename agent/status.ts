@@ -19,6 +19,8 @@ export interface AgentStatus {
     readonly role: 'primary' | 'replica'
     /** null: available. */
     readonly reason: string | null
+    /** Its engine was ended because nobody used it. */
+    readonly resting: boolean
     readonly writesRefused: boolean
     readonly linked: boolean | null
     readonly connections: number
@@ -41,10 +43,11 @@ export function status(
     region,
     feed: { state, revision },
     connections: ingress.openConnections,
-    databases: [...tenants.supervisors].map(([service, { specification, reason, writesRefused, linked }]) => ({
+    databases: [...tenants.supervisors].map(([service, { specification, reason, resting, writesRefused, linked }]) => ({
       service,
       role: specification.primary === null ? 'primary' : 'replica',
       reason,
+      resting,
       writesRefused,
       linked,
       connections: ingress.perService.get(service) ?? 0,

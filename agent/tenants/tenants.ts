@@ -12,6 +12,8 @@ import type { HopConnection } from '../../lib/hop/header.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { EngineAnswer } from '../connection.ts'
 import type { EngineDirectories } from '../redis/engine/directory.ts'
+import { idleEngines } from '../redis/engine/idle-engines.ts'
+import type { RestSettings } from '../redis/engine/idle-engines.ts'
 import { engineSpecification } from '../redis/engine/specification.ts'
 import type { EngineSpecification } from '../redis/engine/specification.ts'
 import type { Supervisor } from '../redis/engine/supervisor.ts'
@@ -88,6 +90,19 @@ export class Tenants {
     return path === null ? { unavailable: supervisor?.reason ?? this.#unserved.get(service)?.code ?? 'redis.stopped' } : { target: { kind: 'unix', path }, header: new Uint8Array() }
   }
 
+  /** Ends engines that nobody uses. `connections`: service -> open ones. The next connection starts them again. */
+  restIdle(connections: ReadonlyMap<string, number>, settings: RestSettings): void {
+    const { table } = this.#options
+    const nowMs = performance.now()
+    const uses = [...this.#supervisors].map(([service, supervisor]) => {
+      const open = connections.get(service) ?? 0
+      if (open > 0) supervisor.touch()
+      const alone = table().services.get(service)?.placements.length === 1
+      return { service, running: supervisor.answers, alone, connections: open, unusedMs: nowMs - supervisor.usedAtMs }
+    })
+    for (const service of idleEngines(uses, settings)) this.#supervisors.get(service)?.rest()
+  }
+
   /** All engines, at the same time. Idempotent. */
   async stop(): Promise<void> {
     this.#stopped = true
@@ -155,7 +170,7 @@ export class Tenants {
     const supervisor = this.#supervisors.get(service)
     if (supervisor === undefined) return null
     await supervisor.settled(this.#options.startTimeoutMs)
-    if (supervisor.answers || this.#supervisors.get(service) !== supervisor) return null
+    if (supervisor.answers || supervisor.resting || this.#supervisors.get(service) !== supervisor) return null
     return { service, code: supervisor.reason ?? 'redis.starting', message: 'The database does not answer yet; it is being started again and again.' }
   }
 }

@@ -110,7 +110,7 @@ export function planAgent(topology: Topology, host: Host, token: string): Planne
   const hop = { listen: `[::]:${HOP_PORT}`, advertise: `[${host.address}]:${HOP_PORT}`, socket: hopSocket(host) }
   // Any server that a user starts on a host can be put behind an address, as long as it listens on that host's own loopback.
   const backends = { allow: ['127.0.0.1:*', '[::1]:*'], checkIntervalMs: 500 }
-  return plan(host, 'agent', { ...keys, dataDir: agentDataDirectory(host), hop, backends }, { files: [file] })
+  return plan(host, 'agent', { ...keys, dataDir: agentDataDirectory(host), hop, backends, redis: { idleStopMinutes: topology.idleStopMinutes } }, { files: [file] })
 }
 
 /** Quicker than the defaults, so that what is broken and mended on purpose shows within seconds. */

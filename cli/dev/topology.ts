@@ -15,6 +15,8 @@ export const topologySchema = z.strictObject({
   region: z.array(z.strictObject({ id: regionId, hosts: z.array(hostId).min(1).max(16) })).min(1).max(16),
   link: z.array(z.strictObject({ between: z.tuple([regionId, regionId]), rttMs: z.number().min(0).max(10_000) })).default([]),
   org: z.array(z.strictObject({ name, beside: z.enum(['first', 'last']).default('first') })).max(16).default([]),
+  /** For agents: engines that nobody uses rest after so long. */
+  idleStopMinutes: z.number().min(0).optional(),
   database: z
     .array(z.strictObject({ org: name, name, region: regionId, replicas: z.array(regionId).default([]) }))
     .max(64)
@@ -71,6 +73,8 @@ export interface Topology {
   readonly orgs: readonly string[]
   readonly appHosts: readonly AppHost[]
   readonly databases: readonly DemoDatabase[]
+  /** 0: engines never rest. */
+  readonly idleStopMinutes: number
 }
 
 function invalid(message: string): NearcastError {
@@ -105,6 +109,7 @@ export function planTopology(file: z.infer<typeof topologySchema>): Topology {
     orgs: file.org.map((org) => org.name),
     appHosts: file.org.flatMap((org) => regions.map((region) => appHost(org.name, region, org.beside))),
     databases: file.database,
+    idleStopMinutes: file.idleStopMinutes ?? 0,
   }
   const next = nextRegions(topology)
   for (const from of known) {

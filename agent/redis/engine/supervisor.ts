@@ -3,6 +3,7 @@
  *
  *   starting -> up        answers PONG (a replica: and has finished its first copy)
  *   up -> down -> up      crashed or silent: unavailable at once, started again after 100 ms .. 10 s, doubling
+ *   up -> resting -> up   ended because nobody used it; started again by the first one who asks
  *   any -> stopped        for good
  *
  * Each supervisor minds its own engine: one that crash-loops costs its neighbours nothing. What it publishes is a reason
@@ -74,6 +75,12 @@ export class Supervisor {
   #password = ''
   /** The present run is being ended on purpose. */
   #restarting = false
+  #resting = false
+  /** Asked for while it was resting, or about to: it starts without being called unavailable. */
+  #roused = false
+  /** Ends a rest. */
+  #rouse: (() => void) | null = null
+  #usedAtMs = performance.now()
   #wake: (() => void) | null = null
   #changing: Promise<void> = Promise.resolve()
   #running: Promise<void> | null = null
@@ -107,6 +114,37 @@ export class Supervisor {
     return this.#specification.primary === null ? null : this.#linked === true
   }
 
+  /** Ended because nobody used it. Clients are still sent here: the first one starts it. */
+  get resting(): boolean {
+    return this.#resting
+  }
+
+  /** When somebody asked for it last, by performance.now(). */
+  get usedAtMs(): number {
+    return this.#usedAtMs
+  }
+
+  /** Connections to it are open. */
+  touch(): void {
+    this.#usedAtMs = performance.now()
+  }
+
+  /**
+   * Ends the engine of a primary that nobody uses. Everything that it has acknowledged is in its file.
+   * @returns false when it isn't well and available, or is a replica.
+   */
+  rest(): boolean {
+    const engine = this.#process
+    if (this.#resting || !this.#answers || this.#reason !== null || engine === null || engine.over || this.#specification.primary !== null) return false
+    this.#resting = true
+    this.#restarting = true
+    this.#set(null, false)
+    this.#wake?.()
+    void engine.stop(this.#options.times.stopTimeoutMs)
+    this.#options.log.debug({ service: this.#specification.service }, 'the engine rests: nobody used it')
+    return true
+  }
+
   get pid(): number | null {
     return this.#process === null || this.#process.over ? null : this.#process.pid
   }
@@ -125,7 +163,9 @@ export class Supervisor {
 
   /** The path of its socket once clients (or, with `answering`, anybody) may use it; null when that isn't soon. */
   async ready(timeoutMs: number, need: 'available' | 'answering' = 'available'): Promise<string | null> {
-    const fine = (): boolean => (need === 'available' ? this.#reason === null : this.#answers)
+    const fine = (): boolean => this.#answers && (need === 'answering' || this.#reason === null)
+    this.touch()
+    this.#endRest()
     const deadlineMs = performance.now() + timeoutMs
     while (!fine() && this.#failures <= 1 && !this.#stopping.signal.aborted) {
       const leftMs = deadlineMs - performance.now()
@@ -138,12 +178,13 @@ export class Supervisor {
   /** Waits until the engine answers or its first run has failed. */
   async settled(timeoutMs: number): Promise<void> {
     const deadlineMs = performance.now() + timeoutMs
-    while (!this.#answers && this.#failures === 0 && performance.now() < deadlineMs) await this.#nextChange(deadlineMs - performance.now())
+    while (!this.#answers && !this.#resting && this.#failures === 0 && performance.now() < deadlineMs) await this.#nextChange(deadlineMs - performance.now())
   }
 
   /** Idempotent. Resolves when the process is gone. */
   async stop(): Promise<void> {
     this.#stopping.abort()
+    this.#endRest()
     this.#set('redis.stopped', false)
     this.#wake?.()
     await this.#process?.stop(this.#options.times.stopTimeoutMs)
@@ -159,7 +200,7 @@ export class Supervisor {
       if (this.#stopping.signal.aborted) return
       if (this.#restarting) {
         this.#restarting = false
-        this.#set('redis.starting', false)
+        await this.#rest()
         continue
       }
       this.#failures = performance.now() - startedMs > times.backoffMaxMs ? 1 : this.#failures + 1
@@ -169,6 +210,21 @@ export class Supervisor {
       restarted(service)
       await delay(pauseMs, undefined, { signal: this.#stopping.signal }).catch(() => {})
     }
+  }
+
+  /** Until somebody asks for it, when it was ended for a rest. Clients are sent here all the while. */
+  async #rest(): Promise<void> {
+    if (this.#resting) await new Promise<void>((resolve) => (this.#rouse = resolve))
+    else if (!this.#roused) this.#set('redis.starting', false)
+    this.#roused = false
+  }
+
+  #endRest(): void {
+    if (!this.#resting) return
+    this.#resting = false
+    this.#roused = true
+    this.#rouse?.()
+    this.#rouse = null
   }
 
   /** One process, from its directory to its end. */
@@ -220,11 +276,11 @@ export class Supervisor {
     let copied = this.#specification.primary !== null && copiedFrom(directory) === this.#specification.primary
     let silentMs = 0
     let pollMs = FIRST_POLL_MS
-    while (!engine.over && !this.#stopping.signal.aborted) {
+    while (!engine.over && !this.#restarting && !this.#stopping.signal.aborted) {
       const replica = this.#specification.primary !== null
       const checkedMs = performance.now()
       const found = await health.check(replica)
-      if (engine.over || this.#stopping.signal.aborted) break
+      if (engine.over || this.#restarting || this.#stopping.signal.aborted) break
       this.#noteDetails(found)
       this.#noteCopy(directory, found)
       // This process may have stood still itself: a check counts for no more than it may take.
