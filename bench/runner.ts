@@ -89,8 +89,10 @@ export class Runner {
 }
 
 function summarize(scenario: Scenario, { id, name, unit, goal, against = [] }: Row, values: Values, rounds: number): Result {
-  const baseline = scenario.baseline?.includes(id) ? (values.get(DIRECT) ?? []) : null
-  const column = (peer: string): number[] => (values.get(peer) ?? []).map((round, index) => (round[id] ?? Number.NaN) - (baseline?.[index]?.[id] ?? 0))
+  const measured = (peer: string): number[] => (values.get(peer) ?? []).map((round) => round[id] ?? Number.NaN)
+  // The median: a difference of two noisy rounds would be noise.
+  const baseline = scenario.baseline?.includes(id) ? median(measured(DIRECT)) : 0
+  const column = (peer: string): number[] => measured(peer).map((value) => value - baseline)
   const ours = column(scenario.subject)
   const peers = Object.fromEntries([...values.keys()].filter((peer) => peer !== scenario.subject && peer !== DIRECT).map((peer) => [peer, median(column(peer))]))
   const rivals = goal?.against ?? against
