@@ -70,8 +70,8 @@ test('a program joins once, and its identity is a file that only it can read', a
   expect(identity.identity).toBe('proxy/mad-1')
   expect(loadIdentity(stateDir)).toEqual(identity)
   expect(statSync(joinPath(stateDir, 'identity.json')).mode & 0o777).toBe(0o600)
-  await expect(join(options)).rejects.toThrow('join.token-used')
-  await expect(join({ ...options, token: await registry.joinToken('agent', 'mad-1') })).rejects.toThrow('api.body-invalid')
+  await expect(join(options)).rejects.toMatchObject({ code: 'join.token-used' })
+  await expect(join({ ...options, token: await registry.joinToken('agent', 'mad-1') })).rejects.toMatchObject({ code: 'api.body-invalid' })
   await expect(join({ ...options, token: await registry.joinToken('proxy', 'other') })).rejects.toMatchObject({ code: 'identity.mismatch' })
 })
 
@@ -82,7 +82,7 @@ test('a join goes to the router whose CA the token names, or nowhere', async () 
   await expect(join(options)).rejects.toMatchObject({ code: 'join.ca-mismatch' })
   await expect(join({ ...options, token: 'njt_short' })).rejects.toMatchObject({ code: 'join.token-invalid' })
   const forged = token.replace(/^njt_.{32}/, `njt_${'A'.repeat(32)}`)
-  await expect(join({ ...options, routerUrl: mine.feedUrl, token: forged })).rejects.toThrow('join.token-invalid')
+  await expect(join({ ...options, routerUrl: mine.feedUrl, token: forged })).rejects.toMatchObject({ code: 'join.token-invalid' })
   await expect(join({ ...options, routerUrl: 'https://[::1]:1' })).rejects.toMatchObject({ code: 'join.failed', retryable: true })
 })
 
@@ -91,7 +91,7 @@ test('an expired join token is refused', async () => {
   const registry = await start({ clock: () => new Date(now) })
   const token = await registry.joinToken('proxy', 'mad-1')
   now += 3601_000
-  await expect(join({ routerUrl: registry.feedUrl, token, stateDir: registry.directory, kind: 'proxy', id: 'mad-1' })).rejects.toThrow('join.token-expired')
+  await expect(join({ routerUrl: registry.feedUrl, token, stateDir: registry.directory, kind: 'proxy', id: 'mad-1' })).rejects.toMatchObject({ code: 'join.token-expired' })
 })
 
 test('a reader gets a snapshot, then each change, and provisioning waits for its acknowledgement', async () => {
