@@ -19,6 +19,7 @@ import { DEFAULT_CLUSTER, withSession } from './session.ts'
 import { addRunCommand } from './run.ts'
 import { addStoreCommands } from './store.ts'
 import { addTopCommand } from './top.ts'
+import { addTransferCommands } from './transfer.ts'
 
 export type { WithSession } from './session.ts'
 
@@ -41,6 +42,7 @@ export function createProgram(version: string): Command {
   addAddressSettings(program, withSession)
   addDevCommands(program)
   addDemoCommand(program)
+  addTransferCommands(program, withSession)
   addRunCommand(program)
   addStoreCommands(program)
   addTopCommand(program, withSession)
