@@ -6,15 +6,22 @@ import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { family, inhabitants, mentioning, pidNamespace } from './processes.ts'
 
 export const ROOT = new URL('../..', import.meta.url).pathname
-/** Node runs what it runs in production: the pinned one, whatever runs the test. */
-const NODE = process.execPath
-/** An ordinary terminal's programs end with it; these with the test. */
-const WITH_US = ['setpriv', '--pdeathsig', 'KILL', '--']
+/** The Node that runs the test, as it is seen where the repository is `root`. */
+export function nodeAt(root: string = ROOT): string {
+  return process.execPath.startsWith(ROOT) ? join(root, process.execPath.slice(ROOT.length)) : process.execPath
+}
+
+/**
+ * In front of a user's command: it ends with the test, as programs of a terminal end with that, and runs without what tap
+ * makes every Node below it load.
+ */
+export const AS_USER: readonly string[] = ['setpriv', '--pdeathsig', 'KILL', '--', 'env', '-u', 'NODE_OPTIONS']
 
 export const TOPOLOGIES = {
   /** Three regions, four hosts, acme and globex. */
@@ -143,7 +150,7 @@ export class Cluster {
 
   /** What to put in front of a command that others start, so that it runs at a place of this cluster. */
   enter(place: string): string[] {
-    return [...(this.#options.prefix ?? []), NODE, `${this.#options.root ?? ROOT}/bin/nearcast.mjs`, '--cluster', this.name, 'dev', 'exec', ...where(place), '--']
+    return [...(this.#options.prefix ?? []), ...AS_USER, nodeAt(this.#options.root), join(this.#options.root ?? ROOT, 'bin/nearcast.mjs'), '--cluster', this.name, 'dev', 'exec', ...where(place), '--']
   }
 
   /** The same to its end. A place without a slash is a host. */
@@ -184,7 +191,7 @@ function launch(name: string, options: ClusterOptions): ChildProcess {
 
 function spawnIn(options: ClusterOptions, command: readonly string[], env: Readonly<Record<string, string>>, detached = false): ChildProcess {
   const root = options.root ?? ROOT
-  const [program = '', ...words] = [...(options.prefix ?? []), ...WITH_US, 'env', '-C', root, command[0] === 'node' ? NODE : (command[0] ?? ''), ...command.slice(1)]
+  const [program = '', ...words] = [...(options.prefix ?? []), ...AS_USER, '-C', root, command[0] === 'node' ? nodeAt(root) : (command[0] ?? ''), ...command.slice(1)]
   const { NEARCAST_CLUSTER: _mine, npm_lifecycle_event: _npm, ...outer } = process.env
   return spawn(program, words, { env: { ...outer, ...options.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'], detached })
 }

@@ -9,12 +9,18 @@ import { createInterface } from 'node:readline'
 
 const isRoot = process.getuid?.() === 0
 const NAMESPACES = isRoot ? ['--mount', '--net'] : ['--user', '--map-root-user', '--mount', '--net']
-/** Lives as long as its standard input. The home directory is everybody's: some run commands as another user. */
+/**
+ * Lives as long as its standard input. The home directory is everybody's: some run commands as another user. The
+ * repository may lie in the old /tmp.
+ */
 const HOLD = `
-mount -t tmpfs -o mode=1777 tmpfs /tmp
 mount -t tmpfs -o mode=0755 tmpfs /run
+mkdir /run/repository
+mount --bind "$1" /run/repository
+mount -t tmpfs -o mode=1777 tmpfs /tmp
 mkdir -m 0777 /tmp/home /tmp/nearcast
-mount --bind "$1" /tmp/nearcast
+mount --move /run/repository /tmp/nearcast
+rmdir /run/repository
 ip link set lo up
 echo ready
 exec cat

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import { ROOT, eventually, finish } from '../support/cluster.ts'
+import { AS_USER, ROOT, eventually, finish } from '../support/cluster.ts'
 import { mentioning } from '../support/processes.ts'
 
 interface Report {
@@ -18,7 +18,7 @@ const STEPS = [
 const startedMs = performance.now()
 /** Everything that the demo starts inherits it. */
 const mark = `NEARCAST_TEST_MARK=${randomBytes(8).toString('hex')}`
-const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', 'env', mark, 'npm', 'run', 'demo', '--', '--json'], { cwd: ROOT, stdio: ['pipe', 'pipe', 'pipe'] })
+const child = spawn('env', [...AS_USER, mark, 'npm', 'run', 'demo', '--', '--json'], { cwd: ROOT, stdio: ['pipe', 'pipe', 'pipe'] })
 const { code, stdout, stderr } = await finish(child)
 t.comment(`${((performance.now() - startedMs) / 1000).toFixed(1)} s`)
 

@@ -1,7 +1,7 @@
 /** The cluster belongs to whoever starts it: no step of the story needs root. */
 import { spawn } from 'node:child_process'
 import t from 'tap'
-import { Cluster, eventually, finish } from '../support/cluster.ts'
+import { AS_USER, Cluster, eventually, finish, nodeAt } from '../support/cluster.ts'
 import type { Database } from '../support/cluster.ts'
 import { Room } from '../support/room.ts'
 
@@ -38,8 +38,8 @@ await t.test('npm start, create, set, get, refused', async (t) => {
 await t.test("another user's cluster is out of reach", { skip: ordinary.length === 0 && 'needs root to be two users' }, async (t) => {
   const cluster = await Cluster.start({ topology: 'single', prefix: [...room.prefix, ...ordinary], root: room.repository, env })
   t.teardown(() => cluster.end())
-  const status = [process.execPath, 'bin/nearcast.mjs', '--cluster', cluster.name, 'dev', 'status']
-  const { code, stderr } = await finish(spawn('nsenter', [...room.prefix.slice(1), 'env', '-C', room.repository, ...status]))
+  const status = [nodeAt(room.repository), 'bin/nearcast.mjs', '--cluster', cluster.name, 'dev', 'status']
+  const { code, stderr } = await finish(spawn('nsenter', [...room.prefix.slice(1), ...AS_USER, '-C', room.repository, ...status]))
   t.equal(code, 1, 'an error')
   t.match(stderr, /^dev\.not-running: No cluster named "\w+" runs for this user/, 'that says whose clusters were looked for')
 })

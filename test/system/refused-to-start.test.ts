@@ -1,5 +1,6 @@
 /** Programs that can't start say why in one line, `<code>: <message>`, and exit with 1. */
 import { spawn } from 'node:child_process'
+import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -9,7 +10,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import t from 'tap'
 import type { Test } from 'tap'
-import { ROOT, eventually, finish } from '../support/cluster.ts'
+import { AS_USER, ROOT, eventually, finish } from '../support/cluster.ts'
 import type { Finished } from '../support/cluster.ts'
 import { startRouter } from '../support/router-process.ts'
 
@@ -32,8 +33,12 @@ function file(text: string): string {
   return path
 }
 
+function launch(program: Program, config: string, env: Readonly<Record<string, string>>): ChildProcessWithoutNullStreams {
+  return spawn('env', [...AS_USER, process.execPath, join(ROOT, program, 'main.ts'), '--config', config], { cwd: directory, env: { ...process.env, ...env } })
+}
+
 function start(program: Program, config: string, env: Readonly<Record<string, string>> = {}): Promise<Finished> {
-  return finish(spawn(process.execPath, [join(ROOT, program, 'main.ts'), '--config', config], { cwd: directory, env: { ...process.env, ...env } }))
+  return finish(launch(program, config, env))
 }
 
 /** A token that looks right. */
@@ -118,7 +123,7 @@ for (const program of ['proxy', 'agent'] as const) {
 await t.test('an agent without redis-server runs, and says what is missing', async (t) => {
   const { feed, joinToken } = await openRouter(t)
   const config = member('agent', feed, { redis: '/nonexistent/redis-server' })
-  const child = spawn(process.execPath, [join(ROOT, 'agent/main.ts'), '--config', config], { cwd: directory, env: { ...process.env, NEARCAST_JOIN_TOKEN: await joinToken('agent') } })
+  const child = launch('agent', config, { NEARCAST_JOIN_TOKEN: await joinToken('agent') })
   const ended = once(child, 'exit')
   const lines: string[] = []
   createInterface({ input: child.stdout }).on('line', (line) => lines.push(line))
