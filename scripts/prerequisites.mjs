@@ -26,6 +26,11 @@ const PROGRAMS = {
   setpriv: { packages: ['util-linux'] },
   mount: { packages: ['mount'] },
   haproxy: { packages: ['haproxy'] },
+  zsh: { packages: ['zsh'] },
+  fish: { packages: ['fish'] },
+  mandoc: { packages: ['mandoc'] },
+  script: { packages: ['bsdutils'] },
+  'systemd-analyze': { packages: ['systemd'] },
   // Debian keeps a server's programs apart by version, outside of PATH.
   postgres: { packages: ['postgresql'], parent: '/usr/lib/postgresql' },
   openssl: { packages: ['openssl'] },

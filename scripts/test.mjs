@@ -19,13 +19,16 @@ const { values } = parseArgs({ options: { only: { type: 'string' }, 'must-run': 
 const only = values.only?.split(',')
 const mustRun = (values['must-run'] ?? []).flatMap((list) => list.split(','))
 
+/** Programs that judge what is packed: completions, manual pages, units; a terminal for questions. */
+const JUDGES = ['zsh', 'fish', 'mandoc', 'systemd-analyze', 'script']
+
 /** A result per test file: the counts of its tests. Types and lint count as one test each. */
 const results = []
 const scratch = mkdtempSync(join(tmpdir(), 'nearcast-test-'))
 
 try {
   await ensureDependencies()
-  await ensurePrograms(['redis-server', 'redis-cli', 'haproxy', 'nginx', 'postgres', 'openssl', 'nft', 'ip', 'ping', 'unshare', 'nsenter', 'setpriv'], { optional: true })
+  await ensurePrograms(['redis-server', 'redis-cli', 'haproxy', 'nginx', 'postgres', 'openssl', 'nft', 'ip', 'ping', 'unshare', 'nsenter', 'setpriv', ...JUDGES], { optional: true })
   for (const [name, suite] of Object.entries({ types, lint, vitest, tap })) {
     if (only === undefined || only.includes(name)) await suite()
   }
