@@ -37,10 +37,10 @@ export class DemoCluster {
     this.facts = facts
   }
 
-  /** @param entry the script behind `nearcast`. Rejects with the supervisor's last words when the cluster doesn't stand. */
-  static async start(entry: string, progress: (line: string) => void): Promise<DemoCluster> {
+  /** @param entry the script behind `nearcast`. @param topology a file, else the default one. Rejects with the supervisor's last words when the cluster doesn't stand. */
+  static async start(entry: string, progress: (line: string) => void, topology?: string): Promise<DemoCluster> {
     const name = `demo-${process.pid}`
-    const supervisor = spawn(process.execPath, [entry, 'dev', '--json', '--cluster', name], {
+    const supervisor = spawn(process.execPath, [entry, 'dev', '--json', '--cluster', name, ...(topology === undefined ? [] : ['--topology', topology])], {
       stdio: ['ignore', 'pipe', 'pipe'],
       // It ends with us, even when we are killed.
       env: { ...process.env, NEARCAST_STARTER: String(process.pid) },
@@ -61,6 +61,11 @@ export class DemoCluster {
 
   get pid(): number {
     return this.#supervisor.pid ?? 0
+  }
+
+  /** What a `nearcast` command against this cluster begins with, behind Node. */
+  get words(): readonly string[] {
+    return [this.#entry, '--cluster', this.#name]
   }
 
   /** Runs `nearcast <args>` against this cluster. Never rejects for a command that fails: that may be the point. */
