@@ -199,7 +199,7 @@ test('a router that went and came back is found again, with what changed meanwhi
   const back = await start({ directory: registry.directory, feedPort: Number(new URL(registry.feedUrl).port) })
   await back.made('/v1/orgs', { name: 'globex' })
   await until('the new network arrives', () => seen.table?.networks.size === 2)
-  expect(reader.state).toBe('connected')
+  await until('connected', () => reader.state === 'connected')
 })
 
 test('a damaged cache is set aside, one that cannot be written is no reason to stop', async () => {
