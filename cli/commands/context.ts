@@ -20,13 +20,13 @@ export function addContextCommands(program: Command, withSession: WithSession): 
         createOutput(global.json === true).show({}, () => 'No default context any more.')
         return
       }
-      await withSession(command, async ({ api, output, prompter }) => {
+      await withSession(command, async ({ api, output, prompter, url: asked }) => {
         const wanted = org ?? (await prompter.choose('Select organization:', 'an organization: nearcast use <org>', prompter.interactive ? (await api.get('/v1/orgs', listOf(orgObject))).map(({ name, id }) => ({ value: name, hint: id })) : []))
         const { name } = await api.get(`/v1/orgs/${segment(wanted)}`, orgObject)
         const { api: url, cluster } = { ...loadContext(), ...chosen(global) }
         const context: Context = { org: name, ...(url !== undefined && { api: url }), ...(cluster !== undefined && { cluster }) }
         saveContext(context)
-        output.show(context, () => [`Commands now mean ${colours.bold(name)}.`, described(context)])
+        output.show(context, () => [`Commands now mean ${colours.bold(name)}.`, colours.dim(`Asked ${asked}. Undo with "nearcast use --clear".`)])
       })
     })
 
@@ -58,8 +58,4 @@ export function addContextCommands(program: Command, withSession: WithSession): 
 function chosen({ api, cluster }: GlobalOptions): { api?: string | undefined; cluster?: string | undefined } {
   if (api !== undefined) return { api, cluster: undefined }
   return cluster === undefined ? {} : { api: undefined, cluster }
-}
-
-function described({ api, cluster }: Context): string {
-  return colours.dim(`API: ${api ?? `the cluster "${cluster ?? 'dev'}" of this machine`}. Undo with "nearcast use --clear".`)
 }
