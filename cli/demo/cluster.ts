@@ -80,6 +80,15 @@ export class DemoCluster {
     return JSON.parse(finished.stdout) as Result
   }
 
+  /** Asks the API itself: for what is asked again and again, where starting a command each time would take the time. */
+  async ask<Result>(path: string, query: Readonly<Record<string, string>> = {}): Promise<Result> {
+    const url = new URL(`${path}?${new URLSearchParams(query).toString()}`, this.facts.api)
+    const response = await fetch(url, { headers: { authorization: `Bearer ${this.facts.token}` }, signal: AbortSignal.timeout(COMMAND_TIMEOUT_MS) })
+    const text = await response.text()
+    if (!response.ok) throw new Error(`${path}: ${text}`)
+    return JSON.parse(text) as Result
+  }
+
   /** Runs a shell command on an app host, with `$URL` and the other variables of `env`. */
   onAppHost(org: string, region: string, script: string, env: Readonly<Record<string, string>> = {}): Promise<Finished> {
     return this.nearcast(['dev', 'exec', '--org', org, '--region', region, '--', 'sh', '-c', script], env)

@@ -52,8 +52,8 @@ async function dev(context: StepContext, ...args: string[]): Promise<void> {
   check(finished.code === 0, `nearcast dev ${args.join(' ')}: ${said(finished)}`)
 }
 
-const explain = (context: StepContext, from: string): Promise<Explained> =>
-  context.cluster.json<Explained>(['explain', '--from', from, '--to', context.memory.address])
+const explain = (context: StepContext, from: string, to = context.memory.address): Promise<Explained> =>
+  context.cluster.ask<Explained>('/v1/explain', { from, to })
 
 /** One failure of gru's way to its own node: the next connection is served elsewhere without an error, later by gru again. */
 async function failover(context: StepContext, breakIt: string[], mendIt: string[]): Promise<void> {
@@ -69,11 +69,13 @@ async function failover(context: StepContext, breakIt: string[], mendIt: string[
 
 /** Engines get a new run_id when they start again. */
 async function learnEngines(context: StepContext): Promise<void> {
-  for (const region of REGIONS) {
-    const finished = await context.cluster.onAppHost('acme', region, `redis-cli --no-auth-warning -u "$URL" info server`, { URL: context.memory.url })
-    const runId = /run_id:(\w+)/.exec(finished.stdout)?.[1]
-    if (runId !== undefined) context.memory.engines.set(region, runId)
-  }
+  await Promise.all(
+    REGIONS.map(async (region) => {
+      const finished = await context.cluster.onAppHost('acme', region, `redis-cli --no-auth-warning -u "$URL" info server`, { URL: context.memory.url })
+      const runId = /run_id:(\w+)/.exec(finished.stdout)?.[1]
+      if (runId !== undefined) context.memory.engines.set(region, runId)
+    }),
+  )
 }
 
 async function refused(context: StepContext, what: string, finished: Finished): Promise<void> {
@@ -116,14 +118,15 @@ export const STORY: readonly Step[] = [
     name: 'set-get',
     title: 'Written in Madrid, read in São Paulo on its own node',
     async run(context) {
-      check((await redis(context, 'mad', 'set k v')) === 'OK', 'The write was not acknowledged.')
-      const ms = await until('the replica has the key', async () => (await redis({ ...context, show: () => {} }, 'gru', 'get k')) === 'v')
-      check((await redis(context, 'gru', 'get k')) === 'v', 'The read answered something else.')
-      context.show(`on the replica ${ms.toFixed(0)} ms after the write was acknowledged, command line included`)
+      // Until every proxy has measured every node, a write may meet a replica.
       await until('every region answers from its own node', async () => {
         const chosen = await Promise.all(REGIONS.map(async (region) => (await explain(context, `acme/${region}`)).chosen))
         return chosen.every((node, index) => node === `${REGIONS[index]}-1`)
       })
+      check((await redis(context, 'mad', 'set k v')) === 'OK', 'The write was not acknowledged.')
+      const ms = await until('the replica has the key', async () => (await redis({ ...context, show: () => {} }, 'gru', 'get k')) === 'v')
+      check((await redis(context, 'gru', 'get k')) === 'v', 'The read answered something else.')
+      context.show(`on the replica ${ms.toFixed(0)} ms after the write was acknowledged, command line included`)
       await learnEngines(context)
       check(new Set(context.memory.engines.values()).size === 3, 'The three regions were not served by three engines.')
     },
@@ -197,7 +200,7 @@ export const STORY: readonly Step[] = [
       const counted = metrics.stdout.split('\n').find((each) => each.startsWith('nearcast_proxy_') && each.includes('foreign-network'))
       check(counted !== undefined && Number(counted.split(' ').at(-1)) >= 1, 'The refusal is not counted.')
       context.show(counted)
-      const why = await context.cluster.json<Explained>(['explain', '--from', 'globex/mad', '--to', context.memory.address])
+      const why = await explain(context, 'globex/mad')
       check(!why.verdict.allowed && why.verdict.reason === 'foreign-network', 'explain does not say foreign-network.')
       context.show(why.why)
     },
@@ -279,10 +282,9 @@ export const STORY: readonly Step[] = [
     name: 'node-blackholed',
     title: "With mad's node blackholed (SYN dropped) mad-2 goes to the next nearest",
     async run(context) {
-      const from = ['--from', 'globex/mad', '--to', 'demo.flycast'] as const
-      const chosen = async (): Promise<string | undefined> => (await context.cluster.json<Explained>(['explain', ...from])).chosen
       const demo = context.cluster.facts.databases.find((database) => database.org === 'globex')
       check(demo !== undefined, 'globex has no demo database.')
+      const chosen = async (): Promise<string | undefined> => (await explain(context, 'globex/mad', demo.address)).chosen
       await until('mad is chosen', async () => (await chosen()) === 'mad-1')
       await dev(context, 'blackhole', 'mad-1/agent')
       check((await redis(context, 'mad', 'ping', 'globex', demo.url)) === 'PONG', 'The client saw an error.')
@@ -303,7 +305,7 @@ export const STORY: readonly Step[] = [
       check(other !== 'gru', 'The crash-looping engine answered.')
       const demo = context.cluster.facts.databases.find((database) => database.org === 'acme')
       check(demo !== undefined, 'acme has no demo database.')
-      const neighbour = await context.cluster.json<Explained>(['explain', '--from', 'acme/gru', '--to', demo.address])
+      const neighbour = await explain(context, 'acme/gru', demo.address)
       context.show(`acme/demo in gru: ${neighbour.why}`)
       check(neighbour.chosen === 'gru-1', 'A healthy neighbour was skipped too.')
       await dev(context, 'start', 'gru/redis:acme/cache')
