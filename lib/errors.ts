@@ -78,6 +78,7 @@ export const CODES = {
   'redis.not-found': 404,
   'redis.region-unknown': 400,
   'redis.replica-duplicate': 400,
+  'service.shadow-forbidden': 403,
   'service.backend-denied': 403,
   'service.backend-down': 503,
   'service.backend-forbidden': 403,

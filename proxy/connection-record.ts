@@ -31,7 +31,9 @@ export interface Denial {
 }
 
 /** `waits`: a limit is reached, and it is asked for its turn first. */
-export type Admission = ({ readonly allowed: true; readonly waits?: boolean; readonly kind?: ServiceRow['kind'] } & Route) | ({ readonly allowed: false } & Denial)
+export type Admission =
+  | ({ readonly allowed: true; readonly waits?: boolean; readonly kind?: ServiceRow['kind']; readonly shadowed?: Denial } & Route)
+  | ({ readonly allowed: false } & Denial)
 
 /** How one try at one node went. `ok` means that it took the connection. */
 export type AttemptOutcome = 'ok' | DialFailure | 'no-session' | 'unknown-session' | 'rejected' | 'unavailable' | 'unknown-service' | 'overloaded' | 'protocol'

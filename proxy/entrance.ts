@@ -5,7 +5,7 @@
  */
 import type { Ipv6, NetworkId } from '../lib/address.ts'
 import type { SocketAddress } from '../lib/plane/plane.ts'
-import type { Admission } from './connection-record.ts'
+import type { Admission, Denial } from './connection-record.ts'
 import type { LimitHit, Turnstile, Visitor } from './limits/turnstile.ts'
 import type { Decision } from './routes.ts'
 
@@ -16,10 +16,12 @@ export interface EntranceOptions {
   /** Limits of addresses and networks, and those who wait for their turn. */
   readonly turnstile: Pick<Turnstile, 'enter' | 'leave'>
   readonly onHit: (hit: LimitHit) => void
+  /** The rule says no, but the service is in shadow mode. */
+  readonly onShadowed?: (id: number, source: SocketAddress, destination: SocketAddress, denial: Denial) => void
 }
 
 export interface OpenConnection {
-  /** Source and destination network: admitted ones have the same. */
+  /** Of the destination; the source's is the same, except in shadow mode. */
   readonly network: NetworkId
   readonly address: string
   readonly service: string
@@ -47,6 +49,7 @@ export class Entrance {
     if (!decision.allowed) return decision
     const { network, org, address, service, generation } = decision.route
     const visitor = { network, address, org, service }
+    if (decision.shadowed) this.#options.onShadowed?.(id, source, destination, decision.shadowed)
     const refusal = this.#refusal(visitor)
     if (refusal !== null) return { allowed: false, reason: refusal, sourceNetwork: network, network }
     const entry = this.#options.turnstile.enter(id, visitor)

@@ -47,7 +47,7 @@ export interface ExplainReport {
   readonly verdict: {
     readonly allowed: boolean
     readonly reason?: DenyReason
-    readonly sourceNetwork?: NetworkId
+    readonly sourceNetwork?: NetworkId | null
     readonly network?: NetworkId
   }
   /** Id of the service, its name and port. */
@@ -95,14 +95,14 @@ export function explain(params: unknown, sources: ExplainSources): ExplainReport
   return {
     proxy,
     revision,
-    verdict: { allowed: true, sourceNetwork: network, network },
+    verdict: { allowed: true, sourceNetwork: decision.shadowed ? decision.shadowed.sourceNetwork : network, network, ...(decision.shadowed && { reason: decision.shadowed.reason }) },
     service,
     name,
     port,
     ...(limits && { limits }),
     candidates: order.map((ranked, index) => candidateOf(ranked, index + 1)),
     ...(first && { chosen: first.contender.node }),
-    why: [whyChosen(order, sources.nearest.present(service), sources.settings), ...whyLimited(limits)].join(' '),
+    why: [...(decision.shadowed ? [`Shadow mode: the rule says ${decision.shadowed.reason}, and the connection is carried and logged.`] : []), whyChosen(order, sources.nearest.present(service), sources.settings), ...whyLimited(limits)].join(' '),
   }
 }
 

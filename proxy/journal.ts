@@ -27,12 +27,21 @@ export class Journal {
     else this.#carried(record)
   }
 
-  #denied({ id, source, destination }: ConnectionRecord, { reason, sourceNetwork, network }: Denial): void {
+  /** What the rule would have refused; the connection is carried. */
+  shadowed(id: number, source: SocketAddress, destination: SocketAddress, denial: Denial): void {
+    this.#refusal({ id, source, destination }, denial, 'shadowed')
+  }
+
+  #denied(record: ConnectionRecord, denial: Denial): void {
+    this.#refusal(record, denial, 'denied')
+  }
+
+  #refusal({ id, source, destination }: Pick<ConnectionRecord, 'id' | 'source' | 'destination'>, { reason, sourceNetwork, network }: Denial, outcome: 'denied' | 'shadowed'): void {
     const { log, now, prefix } = this.#options
     const suppressed = this.#denials.admit(sourceNetwork ?? 0, now())
     if (suppressed === null) return
     const why = `${nameNetwork(sourceNetwork, prefix)} to ${nameNetwork(network, prefix)}: ${reason}`
-    log.warn({ id, outcome: 'denied', reason, sourceNetwork, network, source: text(source), destination: text(destination), suppressed, why }, 'denied')
+    log.warn({ id, outcome, reason, sourceNetwork, network, source: text(source), destination: text(destination), suppressed, why }, outcome)
   }
 
   #carried(record: ConnectionRecord): void {

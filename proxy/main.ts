@@ -73,7 +73,16 @@ export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Li
   const turnstile = new Turnstile({ ...config.limits, now, onHit })
   lifecycle.started('turnstile', () => turnstile.close())
   const decide: EntranceOptions['decide'] = (source, destination, port) => routes.decide(source, destination, port)
-  const entrance = new Entrance({ ...config.limits, decide, turnstile, onHit })
+  const entrance = new Entrance({
+    ...config.limits,
+    decide,
+    turnstile,
+    onHit,
+    onShadowed: (id, source, destination, denial) => {
+      journal.shadowed(id, source, destination, denial)
+      measures.shadowed(denial)
+    },
+  })
   const journal = new Journal({ log, prefix, now, regionOf: (node) => nodes.get(node)?.row.region ?? null })
 
   const { plane, reason } = choosePlane(config.plane, { onDefect: (id, error) => log.error({ id, error }, 'defect in a connection') })

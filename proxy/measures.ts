@@ -4,7 +4,7 @@
  */
 import type { Counter, Metrics } from '../lib/metrics.ts'
 import type { RateWaits } from '../lib/plane/plane.ts'
-import type { ConnectionRecord } from './connection-record.ts'
+import type { ConnectionRecord, Denial } from './connection-record.ts'
 import type { Dropped } from './host/guard.ts'
 import type { LimitHit } from './limits/turnstile.ts'
 import type { Node } from './nearest/node.ts'
@@ -38,6 +38,7 @@ export class Measures {
   readonly #perService: Counter<ServiceLabel>
   readonly #bytes: Counter<ServiceLabel | 'direction'>
   readonly #denied: Counter<'reason'>
+  readonly #shadowed: Counter<'reason'>
   readonly #dials: Counter<'node' | 'outcome'>
   readonly #tls: Counter<'mode'>
   readonly #handshakes: Counter<'version' | 'resumed'>
@@ -51,6 +52,7 @@ export class Measures {
     this.#perService = metrics.counter('service_connections_total', 'Ended connections that passed isolation', ['network', 'service'])
     this.#bytes = metrics.counter('bytes_total', 'Payload carried: up is client to node', ['network', 'service', 'direction'])
     this.#denied = metrics.counter('denied_total', 'Connections reset before anything was dialled or read', ['reason'])
+    this.#shadowed = metrics.counter('shadowed_total', 'Connections of services in shadow mode that the isolation rule would have refused', ['reason'])
     this.#dials = metrics.counter('dials_total', 'Tries at nodes by outcome', ['node', 'outcome'])
     this.#limited = metrics.counter('limited_total', 'New connections beyond a limit: they waited for their turn, or were refused', ['network', 'org', 'service', 'limit', 'outcome'])
     this.#tls = metrics.counter('tls_connections_total', 'Connections to addresses with a TLS policy: plain, terminated, passthrough, failed', ['mode'])
@@ -73,6 +75,10 @@ export class Measures {
   limited({ place, org, service, limit, outcome }: LimitHit): void {
     const labels = this.#labels(place.network, service)
     this.#limited.inc({ ...labels, org: labels.service === OTHER ? OTHER : org, limit, outcome })
+  }
+
+  shadowed({ reason }: Denial): void {
+    this.#shadowed.inc({ reason })
   }
 
   ended(record: ConnectionRecord): void {

@@ -9,7 +9,7 @@ import type { Ipv6, NetworkId } from '../lib/address.ts'
 import { asNetworkId, isFlycast, keyOf, networkOf, parseIpv6 } from '../lib/address.ts'
 import type { AddressRow, AddressTls, NetworkRow, ServiceRow } from '../lib/feed/messages.ts'
 import { mayConnect } from '../lib/isolation.ts'
-import type { DenyReason } from '../lib/isolation.ts'
+import type { DenyReason, Verdict } from '../lib/isolation.ts'
 
 export interface Route {
   /** RFC 5952 text of the Flycast address, as the feed names it. */
@@ -27,8 +27,12 @@ export interface Route {
   readonly tls?: AddressTls
 }
 
+/** What the rule said. */
+type Refusal = Extract<Verdict, { readonly allowed: false }>
+
 export type Decision =
-  | { readonly allowed: true; readonly route: Route }
+  /** `shadowed`: the rule says no, but the service is in shadow mode. */
+  | { readonly allowed: true; readonly route: Route; readonly shadowed?: Refusal }
   | { readonly allowed: false; readonly reason: DenyReason; readonly sourceNetwork: NetworkId | null; readonly network: NetworkId | null }
 
 /** The part of the feed's table that makes routes. */
@@ -105,9 +109,17 @@ export class Routes {
       return route?.port === port
     }
     const verdict = mayConnect(source, destination, known, this.#prefix)
-    if (!verdict.allowed) return verdict
+    if (!verdict.allowed) return this.#shadowed(verdict, destination, port) ?? verdict
     if (route === null) throw new Error('the isolation rule allowed an address without asking for it')
     return { allowed: true, route }
+  }
+
+  /** An address that exists is carried all the same while its service is in shadow mode. */
+  #shadowed(verdict: Refusal, destination: Ipv6, port: number): Decision | null {
+    if (verdict.reason !== 'foreign-network' && verdict.reason !== 'outside-plan') return null
+    const route = this.find(destination)
+    if (route?.port !== port || this.service(route.service)?.shadow !== true) return null
+    return { allowed: true, route, shadowed: verdict }
   }
 
   /** Nodes that hold a service; none for an unknown one. */

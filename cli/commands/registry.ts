@@ -1,6 +1,8 @@
 /** `nearcast orgs|networks|addresses|services|audit|status|explain …`: the registry's other objects; fleet.ts has the operator's. */
+import { Option } from 'commander'
 import type { Command } from 'commander'
 import { z } from 'zod'
+import { NearcastError } from '../../lib/errors.ts'
 import { anyObject, listOf } from '../api-objects.ts'
 import type { Cell } from '../output.ts'
 import { milliseconds, table } from '../output.ts'
@@ -121,11 +123,14 @@ function addLivePolicy(program: Command, withSession: WithSession): void {
     ?.command('set <name>')
     .description('change a service or a database')
     .option(...ORG_OPTION)
-    .requiredOption('--live <policy>', 'live connections when their address is revoked or their node drains or is unhealthy: keep, cut, drain:<seconds>, or usual')
-    .action((name: string, options: { org?: string; live: string }, command: Command) =>
+    .option('--live <policy>', 'live connections when their address is revoked or their node drains or is unhealthy: keep, cut, drain:<seconds>, or usual')
+    .addOption(new Option('--shadow <mode>', 'operators: on judges and logs isolation without enforcing it, while a service moves in').choices(['on', 'off']))
+    .action((name: string, options: { org?: string; live?: string; shadow?: string }, command: Command) =>
       withSession(command, async (session) => {
-        const live = options.live === 'usual' ? null : options.live
-        const answer = await session.api.patch(`/v1/orgs/${segment(await session.org(options.org))}/services/${segment(name)}`, { live }, changedObject)
+        const { live, shadow } = options
+        if (live === undefined && shadow === undefined) throw new NearcastError('cli.usage', 'Say what to change: --live or --shadow.', { side: 'client' })
+        const change = { ...(live !== undefined && { live: live === 'usual' ? null : live }), ...(shadow !== undefined && { shadow: shadow === 'on' }) }
+        const answer = await session.api.patch(`/v1/orgs/${segment(await session.org(options.org))}/services/${segment(name)}`, change, changedObject)
         session.output.show(answer, () => acknowledged(name, answer.change))
       }),
     )

@@ -63,6 +63,8 @@ export const serviceRow = z.object({
   placements: z.array(placement).max(64),
   /** `keep`, `cut` or `drain:<seconds>`: what happens to live connections (lib/live-policy.ts). */
   live: z.string().max(16).optional(),
+  /** Isolation is judged and logged but not enforced, while a service moves in from elsewhere. Absent: enforced. */
+  shadow: z.literal(true).optional(),
   /** Where an agent hands its connections on to; only in the view of agents that hold it, never of kind redis. */
   backend: z
     .object({

@@ -131,3 +131,19 @@ test('a change costs the same however many addresses there are', () => {
   // Rebuilding 100,000 rows a thousand times would take minutes.
   expect(elapsedMs).toBeLessThan(1000)
 })
+
+test('shadow mode carries what the rule would refuse to an address that exists, on its port, and says so', () => {
+  const routes = new Routes(PREFIX)
+  const rows = (shadow: boolean): ServiceRow => ({ ...service('s', 6379), ...(shadow && { shadow: true as const }) })
+  const row: AddressRow = { address: flycast(1, 1), network: 1, generation: 1, service: 's' }
+  routes.replace({ networks: new Map([[1, { id: 1, org: 'acme', name: 'n' }]]), services: new Map([['s', rows(true)]]), addresses: new Map([[row.address, row]]) })
+  const [own, foreign, outside] = [machineAddress(asNetworkId(1), 2, 0), machineAddress(asNetworkId(2), 2, 0), parseIpv6('2001:db8::1')]
+  const to = parseIpv6(row.address)
+  expect(routes.decide(own, to, 6379)).not.toHaveProperty('shadowed')
+  expect(routes.decide(foreign, to, 6379)).toMatchObject({ allowed: true, shadowed: { reason: 'foreign-network', sourceNetwork: 2, network: 1 } })
+  expect(routes.decide(outside, to, 6379)).toMatchObject({ allowed: true, shadowed: { reason: 'outside-plan' } })
+  expect(routes.decide(foreign, to, 6380)).toMatchObject({ allowed: false })
+  expect(routes.decide(foreign, parseIpv6(flycast(1, 2)), 6379)).toMatchObject({ allowed: false })
+  routes.putService('s', rows(false))
+  expect(routes.decide(foreign, to, 6379)).toMatchObject({ allowed: false, reason: 'foreign-network' })
+})

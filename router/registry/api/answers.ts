@@ -100,6 +100,7 @@ export const serviceAnswer = z
     backend: z.string().optional().meta({ description: 'What agents hand connections on to. Shown to operators.' }),
     proxyHeader: z.enum(PROXY_HEADERS).optional().meta({ description: 'What the backend gets first. Shown to operators.' }),
     live: z.string().optional().meta({ description: '`keep`, `cut` or `drain:<seconds>`: what becomes of live connections.' }),
+    shadow: z.literal(true).optional().meta({ description: 'Isolation is judged and logged, not enforced.' }),
     state,
     createdAt: at,
   })

@@ -70,6 +70,7 @@ export function serviceDocument(registry: Registry, service: ServiceRecord, show
     nodes: service.placements.map((placement) => placement.node),
     ...(showsBackend && service.backend !== undefined && { backend: service.backend.target, proxyHeader: service.backend.proxyHeader }),
     ...(service.live !== undefined && { live: service.live }),
+    ...(service.shadow && { shadow: service.shadow }),
     state: service.state,
     createdAt: service.createdAt,
   }

@@ -7,7 +7,7 @@ import { createDatabase } from '../objects/databases.ts'
 import { findReceivedGrant, mintGranted } from '../objects/grants.ts'
 import { setAddressLimits, setNetworkLimits } from '../objects/limits.ts'
 import { createNetwork, findNetwork } from '../objects/networks.ts'
-import { activateService, createService, findService, removeService, setLive } from '../objects/services.ts'
+import { activateService, createService, findService, removeService, setLive, setShadow } from '../objects/services.ts'
 import { findOrg } from '../objects/orgs.ts'
 import type { Registry } from '../registry.ts'
 import type { OrgRecord } from '../store/records.ts'
@@ -202,12 +202,18 @@ function serviceRoutes(registry: Registry): Route[] {
       method: 'PATCH',
       path: `${path}/:name`,
       access: 'org',
-      summary: 'Change what becomes of live connections of a service or database; null: the usual',
+      summary: 'Change what becomes of live connections of a service or database (null: the usual), or, for operators, its shadow mode',
       body: serviceChangeBody,
       answer: changedAnswer(serviceAnswer),
       handle: async (call, org) => {
+        if (call.body.shadow !== undefined && call.memberOf !== undefined) {
+          throw new NearcastError('service.shadow-forbidden', 'Only an operator may turn isolation into a mere report; ask one.', { side: 'client' })
+        }
         const { id } = findService(store, org.id, call.params['name'] ?? '')
-        const { revision } = store.write(call.act('service.change'), (transaction) => setLive(transaction, id, call.body.live))
+        const { revision } = store.write(call.act('service.change'), (transaction) => {
+          setLive(transaction, id, call.body.live)
+          setShadow(transaction, id, call.body.shadow)
+        })
         const change = await publisher.inForce(revision)
         return { ...serviceDocument(registry, findService(store, org.id, id), showsBackend(call)), change }
       },

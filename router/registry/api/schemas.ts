@@ -67,7 +67,10 @@ const limitsChange = z.strictObject({
 })
 export const addressChangeBody = z.strictObject({ tls: tls.optional(), limits: limitsChange.optional() })
 export const networkChangeBody = z.strictObject({ limits: limitsChange.optional() })
-export const serviceChangeBody = z.strictObject({ live: live.nullable().optional() })
+export const serviceChangeBody = z.strictObject({
+  live: live.nullable().optional(),
+  shadow: z.boolean().optional().meta({ description: 'Operators: judge and log isolation without enforcing it, while a service moves in.' }),
+})
 export const nodeChangeBody = z.strictObject({ draining: z.boolean().optional() })
 export const grantBody = z.strictObject({
   service: reference,

@@ -45,8 +45,8 @@ export class Views {
   }
 
   #service({ member, node }: Viewer, service: ServiceRecord): Rows['services'] | null {
-    const { id, org, name, kind, port, redis, backend, live } = service
-    const row = { id, org, name, kind, port, placements: [...service.placements], ...(live !== undefined && { live }) }
+    const { id, org, name, kind, port, redis, backend, live, shadow } = service
+    const row = { id, org, name, kind, port, placements: [...service.placements], ...(live !== undefined && { live }), ...(shadow && { shadow }) }
     if (member.kind === 'proxy') return service.state === 'active' ? row : null
     if (node === null || !service.placements.some((placement) => placement.node === node.id)) return null
     if (redis === undefined) return { ...row, ...(backend !== undefined && { backend }) }

@@ -89,6 +89,14 @@ export function setLive(transaction: StoreTransaction, id: string, live: string 
   transaction.put('services', { ...service, ...(live !== null && { live }) })
 }
 
+/** Whether isolation is only judged and logged; undefined: as before. */
+export function setShadow(transaction: StoreTransaction, id: string, shadow: boolean | undefined): void {
+  const record = transaction.get('services', id)
+  if (record === null || shadow === undefined) return
+  const { shadow: _before, ...service } = record
+  transaction.put('services', { ...service, ...(shadow && { shadow }) })
+}
+
 /** Its addresses and grants go with it, for ever. */
 export function removeService(transaction: StoreTransaction, service: ServiceRecord): void {
   for (const address of addressesOf(transaction, service.id)) transaction.remove('addresses', address.address)

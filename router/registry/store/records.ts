@@ -35,6 +35,8 @@ export interface ServiceRecord {
   readonly state: ServiceState
   /** What becomes of live connections (lib/live-policy.ts). */
   readonly live?: string
+  /** Isolation is judged and logged, not enforced. */
+  readonly shadow?: true
   readonly createdAt: string
   /** What agents hand its connections on to. */
   readonly backend?: NonNullable<ServiceRow['backend']>
