@@ -47,7 +47,7 @@ const CREATING = 5
 const IDLE_STOP_MINUTES = 0.5
 const REST_TIMEOUT_MS = 180_000
 const CHURN_LANES = 16
-const CHURN_LIMIT_MS = 600_000
+const CHURN_LIMIT_MS = 1_500_000
 /** The proxy beside everybody's app host in mad, and the agent that is nearest to it: on another host, so over TLS. */
 const CHURN_PROXY = 'mad-2/proxy'
 const CHURN_NODE = 'mad-1'
@@ -203,15 +203,15 @@ class ScaleRun {
   async #open(): Promise<Record<string, unknown>> {
     const { open } = this.#options
     const places = [...Map.groupBy(this.#made, ({ org, region }) => `${org}/${region}`)]
-    const each = await Promise.all(
-      places.map(async ([place, some], index) => {
-        const [org = '', region = ''] = place.split('/')
-        const host = await this.#appHost(org, region)
-        const count = Math.floor(open / places.length) + (index < open % places.length ? 1 : 0)
-        answeredAll(await host.order({ op: 'hold', targets: some.map(({ target }) => target), count }), place)
-        return host
-      }),
-    )
+    const each: ScaleAppHost[] = []
+    // One app host after the other: waves of 50, engines that rest again start with them.
+    for (const [index, [place, some]] of places.entries()) {
+      const [org = '', region = ''] = place.split('/')
+      const host = await this.#appHost(org, region)
+      each.push(host)
+      const count = Math.floor(open / places.length) + (index < open % places.length ? 1 : 0)
+      answeredAll(await host.order({ op: 'hold', targets: some.map(({ target }) => target), count }), place)
+    }
     const checks = await Promise.all(each.map((host) => host.order({ op: 'check' })))
     for (const check of checks) answeredAll(check, 'while all are open')
     const { proxies } = await this.#api.get('/v1/live', liveObject)
