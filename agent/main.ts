@@ -29,6 +29,7 @@ import { Ingress } from './ingress.ts'
 import { AgentMetrics } from './metrics.ts'
 import { openBridge } from './redis/engine/bridge-listener.ts'
 import { EngineDirectories } from './redis/engine/directory.ts'
+import { StartTurns } from './redis/engine/start-turns.ts'
 import { Supervisor } from './redis/engine/supervisor.ts'
 import { probeWalls } from './redis/engine/walls.ts'
 import type { Walls } from './redis/engine/walls.ts'
@@ -83,11 +84,13 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
   const sessions = new Sessions(hopSessions, nowMs)
   const links = new PrimaryLinks({ self: `agent/${config.id}`, host: config.host, tls, log, table, sessionTimeoutMs: readyTimeoutMs })
   const directories = new EngineDirectories(config.dataDir, usable?.uid === true ? config.redis.firstUid : null)
+  const turns = new StartTurns()
   const supervisor = (specification: Supervisor['specification'], within: Walls): Supervisor => {
     const made = new Supervisor(specification, {
       walls: within,
       directories,
       times: config.redis,
+      turns,
       log,
       openBridge: (service, namespace) => {
         // Asked anew for each connection: the feed may have moved the primary.

@@ -25,6 +25,7 @@ import { EngineProcess } from './process.ts'
 import type { EngineExit } from './process.ts'
 import type { EngineSpecification } from './specification.ts'
 import { sameSpecification } from './specification.ts'
+import type { StartTurns } from './start-turns.ts'
 import type { Walls } from './walls.ts'
 
 export interface SupervisorTimes {
@@ -45,6 +46,8 @@ export interface SupervisorOptions {
   readonly walls: Walls
   readonly directories: EngineDirectories
   readonly times: SupervisorTimes
+  /** Shared by all engines of the agent. */
+  readonly turns: StartTurns
   readonly log: Logger
   /** `namespace` null: the engine shares the agent's. */
   readonly openBridge: (service: string, namespace: string | null) => Promise<OpenBridge>
@@ -80,6 +83,8 @@ export class Supervisor {
   #roused = false
   /** Ends a rest. */
   #rouse: (() => void) | null = null
+  /** Of the present run, once it has begun. */
+  #endTurn: (() => void) | null = null
   #usedAtMs = performance.now()
   #wake: (() => void) | null = null
   #changing: Promise<void> = Promise.resolve()
@@ -229,8 +234,11 @@ export class Supervisor {
 
   /** One process, from its directory to its end. */
   async #runOnce(): Promise<EngineExit> {
-    const { walls, directories, times } = this.#options
+    const { walls, directories, times, turns } = this.#options
+    const endTurn = await turns.take()
+    this.#endTurn = endTurn
     try {
+      if (this.#stopping.signal.aborted) return { reason: 'redis.stopped', detail: 'it was not started any more' }
       const directory = directories.prepare(this.#specification.service)
       evictOrphan(directory)
       const engine = new EngineProcess(walls, directory)
@@ -251,6 +259,8 @@ export class Supervisor {
       const { code, message } = asNearcastError(error)
       const full = error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
       return { reason: full ? 'redis.disk-full' : code === 'internal' ? 'redis.crashed' : code, detail: message }
+    } finally {
+      endTurn()
     }
   }
 
@@ -356,6 +366,7 @@ export class Supervisor {
   }
 
   #set(reason: ErrorCode | null, answers: boolean): void {
+    if (answers) this.#endTurn?.()
     if (reason === this.#reason && answers === this.#answers) return
     this.#reason = reason
     this.#answers = answers
