@@ -38,8 +38,9 @@ await t.test('a proxy that does not answer is named, and catches up', async (t) 
 })
 
 if (t.passing()) await t.test('a node that goes in mid-stream ends its connections; the next go elsewhere', async (t) => {
-  const [own, other] = [await engine('acme/ams', demo), await engine('acme/mad', demo)]
-  t.not(own, other, 'ams is served by its own node')
+  const other = await engine('acme/mad', demo)
+  // Its proxy was paused a moment ago: it measures first.
+  await eventually('ams is served by its own node', async () => ![other, 'none'].includes(await engine('acme/ams', demo)))
   const wire = new Wire(cluster, 'acme/ams', demo.address, demo.port)
   t.teardown(() => wire.close())
   await wire.until('connect')
