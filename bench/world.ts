@@ -21,7 +21,7 @@ export const DIRECTORY = '/run/bench'
 const ISOLATED = ['--user', '--map-root-user', '--net', '--mount', '--pid', '--fork', '--mount-proc', '--kill-child']
 /** Room for all the ports of connections that were just closed. */
 const SETTINGS: readonly (readonly [string, string])[] = [
-  ['net/ipv4/ip_local_port_range', '1024 65000'],
+  ['net/ipv4/ip_local_port_range', '1024 64999'],
   ['net/ipv4/ip_local_reserved_ports', '6390-6399,7000-7099'],
   ['net/ipv4/tcp_tw_reuse', '1'],
   ['net/core/somaxconn', '4096'],
