@@ -27,8 +27,8 @@ export interface Step {
 /** Says why, in words. */
 export class Skipped extends Error {}
 
-/** Healing is bounded by probe interval x thresholds plus process start; more than this is a failure. */
-const HEAL_TIMEOUT_MS = 15_000
+/** Healing takes probe interval x thresholds plus a process start, which a busy machine stretches; more than this is a failure. */
+const HEAL_TIMEOUT_MS = 45_000
 
 export function check(condition: boolean, sentence: string): asserts condition {
   if (!condition) throw new Error(sentence)
