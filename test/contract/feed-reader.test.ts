@@ -41,7 +41,7 @@ interface FakeRouter {
 }
 
 /** `say`: called with each message of a reader; `connection` counts from 0. */
-async function fakeRouter(say: (channel: FeedChannel, message: Record<string, unknown>, connection: number) => void, name = 'router/main'): Promise<FakeRouter> {
+async function fakeRouter(say: (channel: FeedChannel, message: Record<string, unknown>, connection: number) => void | Promise<void>, name = 'router/main'): Promise<FakeRouter> {
   const own = await authority.issueServer(name, ['127.0.0.1'])
   const server: Server = createServer({ cert: own.certificate, key: own.key, ca: authority.pem, requestCert: true })
   const acceptor = new ChannelAcceptor({ pingMs: 1e6, deadMs: 1e7 })
@@ -53,7 +53,7 @@ async function fakeRouter(say: (channel: FeedChannel, message: Record<string, un
       const channel = open({
         message: (message) => {
           mine.push(message as Record<string, unknown>)
-          say(channel, message as Record<string, unknown>, connection)
+          void say(channel, message as Record<string, unknown>, connection)
         },
         closed: () => undefined,
       })
@@ -250,15 +250,17 @@ test('a silent router, and a silent reader, count as gone after the dead time', 
 test('what is acknowledged is on disk already: killed at that moment, the next start knows it', async () => {
   const found: unknown[] = []
   const file = join(directory, `cache-${++caches}`)
-  const router = await fakeRouter((channel, message) => {
+  // Read by a second reader, as a program that starts after SIGKILL does.
+  const look = async (): Promise<void> => {
+    const cached = await new FeedCache(file).load()
+    found.push([cached?.revision, cached?.rows.map(({ key, row }) => (row === null ? `-${key}` : key))])
+  }
+  const router = await fakeRouter(async (channel, message) => {
     if (message['type'] === 'hello') channel.send({ type: 'snapshot', revision: 1, rows: [network(1)], last: true })
     if (message['type'] !== 'ack') return
-    // Read by a second reader, as a program that starts after SIGKILL does.
-    void new FeedCache(file).load().then((cached) => {
-      found.push([cached?.revision, cached?.rows.map(({ key, row }) => (row === null ? `-${key}` : key))])
-      if (message['revision'] === 1) channel.send({ type: 'changes', from: 1, revision: 2, rows: [network(2)] })
-      if (message['revision'] === 2) channel.send({ type: 'changes', from: 2, revision: 3, rows: [{ table: 'networks', key: '1', row: null }] })
-    })
+    await look()
+    if (message['revision'] === 1) channel.send({ type: 'changes', from: 1, revision: 2, rows: [network(2)] })
+    if (message['revision'] === 2) channel.send({ type: 'changes', from: 2, revision: 3, rows: [{ table: 'networks', key: '1', row: null }] })
   })
   const { reader } = readerOf(router, { cacheFile: file })
   await reader.start()

@@ -132,9 +132,10 @@ test('a change costs the same however many addresses there are', () => {
   expect(elapsedMs).toBeLessThan(1000)
 })
 
+const rows = (shadow: boolean): ServiceRow => ({ ...service('s', 6379), ...(shadow && { shadow: true as const }) })
+
 test('shadow mode carries what the rule would refuse to an address that exists, on its port, and says so', () => {
   const routes = new Routes(PREFIX)
-  const rows = (shadow: boolean): ServiceRow => ({ ...service('s', 6379), ...(shadow && { shadow: true as const }) })
   const row: AddressRow = { address: flycast(1, 1), network: 1, generation: 1, service: 's' }
   routes.replace({ networks: new Map([[1, { id: 1, org: 'acme', name: 'n' }]]), services: new Map([['s', rows(true)]]), addresses: new Map([[row.address, row]]) })
   const [own, foreign, outside] = [machineAddress(asNetworkId(1), 2, 0), machineAddress(asNetworkId(2), 2, 0), parseIpv6('2001:db8::1')]

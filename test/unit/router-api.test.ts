@@ -118,6 +118,8 @@ test('a database through its life: create, show again, refuse twice, delete, nev
   await registry.call('DELETE', '/v1/orgs/acme/redis/life', undefined, acme)
 })
 
+const member = (kind: 'proxy' | 'agent'): DialerRecord => ({ id: `${kind}/x`, kind, region: 'r', host: 'h', serial: '', epoch: 1, rotation: 0, peers: [], createdAt: '' })
+
 test('an operator puts a PostgreSQL behind an agent; where it is, only operators and that agent see', async () => {
   const body = { name: 'pg', kind: 'postgres', port: 5432, nodes: ['mad-1'], backend: '127.0.0.1:5432' }
   const made = await registry.made('/v1/orgs/acme/services', body)
@@ -139,7 +141,6 @@ test('an operator puts a PostgreSQL behind an agent; where it is, only operators
   expect((await registry.call('DELETE', '/v1/orgs/acme/redis/pg', undefined, acme)).body['code']).toBe('redis.not-found')
   const views = new Views(new HopKeyring(Buffer.alloc(32)), registry.registry.vault)
   const record = registry.registry.store.get('services', String(made['id']))
-  const member = (kind: 'proxy' | 'agent'): DialerRecord => ({ id: `${kind}/x`, kind, region: 'r', host: 'h', serial: '', epoch: 1, rotation: 0, peers: [], createdAt: '' })
   const node = registry.registry.store.get('nodes', 'mad-1')
   expect(views.project({ member: member('agent'), node }, 'services', record)).toMatchObject({ kind: 'postgres', backend: { target: '127.0.0.1:5432', proxyHeader: 'none' } })
   expect(Object.keys(views.project({ member: member('proxy'), node: null }, 'services', record) ?? {})).not.toContain('backend')
