@@ -45,7 +45,10 @@ for (const prefix of missing) {
   results.push({ file: prefix, passed: 0, failed: 1, skipped: 0 })
 }
 const sum = (key) => results.reduce((total, result) => total + result[key], 0)
-for (const result of results.filter((each) => each.failed > 0)) console.log(`failed: ${result.file}`)
+for (const result of results.filter((each) => each.failed > 0)) {
+  console.log(`failed: ${result.file}`)
+  for (const reason of result.reasons ?? []) console.log(`  ${reason}`)
+}
 console.log(`${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped`)
 process.exitCode = sum('failed') > 0 ? 1 : 0
 
@@ -71,10 +74,16 @@ async function vitest() {
     const failed = count('failed')
     // A file that fails to load has no tests of its own, but it has failed.
     const broken = file.status === 'failed' && failed === 0 ? 1 : 0
+    const reasons = file.assertionResults.filter((test) => test.status === 'failed').map((test) => `${test.fullName}: ${brief(test.failureMessages[0] ?? '')}`)
     const name = relative(root, file.name).split(sep).join('/')
-    results.push({ file: name, passed: count('passed'), failed: failed + broken, skipped: count('skipped', 'pending', 'todo') })
+    results.push({ file: name, passed: count('passed'), failed: failed + broken, skipped: count('skipped', 'pending', 'todo'), reasons })
   }
   if (code !== 0 && !results.some((result) => result.failed > 0)) results.push({ file: 'vitest', passed: 0, failed: 1, skipped: 0 })
+}
+
+/** The first words of a failure: the whole stands above, where it may have scrolled away. */
+function brief(text) {
+  return text.replaceAll(/\s+/g, ' ').slice(0, 400)
 }
 
 function readReport(file) {
@@ -99,18 +108,24 @@ async function tap() {
   }
 }
 
-/** TAP 14 nests subtests by four spaces: the first level names the file, a leaf is a test point that closes no subtest. */
+/**
+ * TAP 14 nests subtests by four spaces: the first level names the file, a leaf is a test point that closes no subtest. The
+ * reason for a failed leaf is the block of YAML below it.
+ */
 function countTap(text) {
   const files = []
   let current
   let opened = []
-  for (const line of text.split('\n')) {
+  let names = []
+  const lines = text.split('\n')
+  for (const [number, line] of lines.entries()) {
     const [, indent, rest] = /^( *)(.*)$/.exec(line)
     const depth = indent.length / 4
     const subtest = /^# Subtest: (.*)$/.exec(rest)
     if (subtest !== null) {
-      if (depth === 0) files.push((current = { file: subtest[1], passed: 0, failed: 0, skipped: 0 }))
+      if (depth === 0) files.push((current = { file: subtest[1], passed: 0, failed: 0, skipped: 0, reasons: [] }))
       opened = [...opened.slice(0, depth), true]
+      names = [...names.slice(0, depth), subtest[1]]
       continue
     }
     const point = /^(not )?ok \d+(.*)$/.exec(rest)
@@ -125,7 +140,12 @@ function countTap(text) {
     if (closesSubtest || current === undefined) continue
     if (/# (SKIP|TODO)/i.test(point[2])) current.skipped++
     else if (point[1] === undefined) current.passed++
-    else current.failed++
+    else {
+      current.failed++
+      const end = lines.indexOf(`${indent}  ...`, number)
+      const details = lines[number + 1] === `${indent}  ---` ? lines.slice(number + 2, end) : []
+      current.reasons.push(`${[...names.slice(1, depth), point[2].replace(/^ - /, '')].join(' > ')}: ${brief(details.join(' ').replace(/.*?(?=diff:|message:)/, ''))}`)
+    }
   }
   return files
 }

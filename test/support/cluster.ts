@@ -205,6 +205,9 @@ function fail(message: string): never {
   throw new Error(message)
 }
 
+/** A command that never ends is ended, so that its test fails with what it said instead of holding up all others. */
+const COMMAND_MS = 150_000
+
 export async function finish(child: ChildProcess, input = ''): Promise<Finished> {
   const out: Buffer[] = []
   const err: Buffer[] = []
@@ -212,7 +215,12 @@ export async function finish(child: ChildProcess, input = ''): Promise<Finished>
   child.stderr?.on('data', (chunk: Buffer) => err.push(chunk))
   child.stdin?.on('error', () => {})
   child.stdin?.end(input)
+  const deadline = setTimeout(() => {
+    err.push(Buffer.from(`\nNo end after ${COMMAND_MS} ms: ${child.spawnargs.join(' ')}`))
+    child.kill('SIGKILL')
+  }, COMMAND_MS)
   await once(child, 'close')
+  clearTimeout(deadline)
   return { code: child.exitCode ?? 128, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() }
 }
 

@@ -4,11 +4,14 @@
  * Prints a JSON line per case: `{"name","ok","detail"}`.
  */
 import { createHash, randomBytes } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 
 const BIG_BYTES = 20 << 20
 const MANY = 200
 const PIPELINED = 2000
+/** A case that waits for what never comes has failed. */
+const CASE_MS = 60_000
 
 export interface ClientCase {
   readonly name: string
@@ -102,7 +105,7 @@ if (import.meta.main) {
     const redis = open()
     redis.on('error', () => {})
     try {
-      const [found, wanted] = await run(redis)
+      const [found, wanted] = await Promise.race([run(redis), delay(CASE_MS, ['nothing in time', ''] as const, { ref: false })])
       const ok = JSON.stringify(found) === JSON.stringify(wanted)
       tell({ name, ok, detail: ok ? '' : `${brief(found)} instead of ${brief(wanted)}` })
     } catch (error) {
@@ -110,4 +113,6 @@ if (import.meta.main) {
     }
     redis.disconnect()
   }
+  // What a failed case left open doesn't keep the process.
+  process.exit()
 }
