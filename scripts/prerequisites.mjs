@@ -2,12 +2,14 @@
  * What has to be there before anything of ours can run: npm's packages, and programs of the system. Plain JavaScript for
  * Node >= 20 without packages, because it is what brings the others.
  */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-export { pinnedNode } from '../bin/pinned-node.mjs'
+import { pinnedNode } from '../bin/pinned-node.mjs'
+
+export { pinnedNode }
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 /** Where distributions keep what ordinary users' PATH often lacks. */
@@ -43,14 +45,28 @@ export function searchPath() {
   return [...given, ...SYSTEM_DIRECTORIES.filter((directory) => !given.includes(directory))].join(delimiter)
 }
 
-/** `npm ci`, unless node_modules holds what the lockfile names. @throws Error, one sentence */
+/** npm's packages, and that the pinned Node among them starts. @throws Error, one sentence */
 export async function ensureDependencies() {
-  if (isInstalled()) return
+  if (!isInstalled()) await installDependencies()
+  await ensureNode()
+}
+
+async function installDependencies() {
   console.error('Installing npm packages (the pinned Node among them) …')
   // The npm that runs us, if any: it needn't be in PATH.
   const npm = process.env.npm_execpath?.endsWith('.js') ? [process.execPath, process.env.npm_execpath] : ['npm']
-  const code = await run([...npm, 'ci', '--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root })
+  const code = await run([...npm, 'ci', '--ignore-scripts', '--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root })
   if (code !== 0) throw new Error('The npm packages could not be installed (see above); run "npm ci" and start again.')
+}
+
+/** Node's own builds need libatomic, which small images lack. */
+async function ensureNode() {
+  const complaint = () => spawnSync(pinnedNode(), ['--version'], { encoding: 'utf8' }).stderr
+  const [library] = /libatomic\.so\.1/.exec(complaint() ?? '') ?? []
+  if (library === undefined) return
+  const packages = ['libatomic1']
+  if (mayInstall()) await install(packages)
+  if (complaint().includes(library)) throw new Error(`${library} is missing, which Node needs: ${adviceFor(packages)}.`)
 }
 
 /** True when node_modules holds what the lockfile names (other platforms’ packages aside). */
@@ -98,8 +114,7 @@ export async function ensurePrograms(names, { optional = false } = {}) {
   const missing = () => names.filter((name) => find(name) === null)
   let packages = packagesFor(missing())
   if (packages.length === 0) return []
-  if (process.platform === 'linux' && process.getuid() === 0 && find('apt-get') !== null && existsSync('/etc/debian_version')) {
-    console.error(`Installing ${packages.join(', ')} …`)
+  if (mayInstall()) {
     await install(packages)
     packages = packagesFor(missing())
   }
@@ -114,6 +129,11 @@ export async function ensurePrograms(names, { optional = false } = {}) {
 /** `ensurePrograms` under its short name. */
 export const ensure = ensurePrograms
 
+/** Root on Debian or Ubuntu. */
+function mayInstall() {
+  return process.platform === 'linux' && process.getuid() === 0 && find('apt-get') !== null && existsSync('/etc/debian_version')
+}
+
 function packagesFor(names) {
   return [...new Set(names.flatMap((name) => PROGRAMS[name]?.packages ?? [name]))]
 }
@@ -121,12 +141,13 @@ function packagesFor(names) {
 function adviceFor(packages) {
   const list = packages.join(' ')
   if (find('apt-get') !== null) return `install with: sudo apt-get install ${list}`
-  if (find('dnf') !== null) return `install with: sudo dnf install ${list.replace('redis-server', 'redis').replace('redis-tools', 'redis').replace('iputils-ping', 'iputils').replace('iproute2', 'iproute')}`
+  if (find('dnf') !== null) return `install with: sudo dnf install ${list.replace('redis-server', 'redis').replace('redis-tools', 'redis').replace('iputils-ping', 'iputils').replace('iproute2', 'iproute').replace('libatomic1', 'libatomic')}`
   if (find('brew') !== null && process.platform === 'darwin') return 'the cluster needs Linux; run it in a virtual machine or a container'
   return `install the packages ${packages.join(', ')} (names of Debian) with your package manager`
 }
 
 async function install(packages) {
+  console.error(`Installing ${packages.join(', ')} …`)
   const withdraw = forbidServices()
   try {
     const apt = ['apt-get', '-q', '-o', 'DPkg::Lock::Timeout=120', '-o', 'Acquire::Retries=2']
