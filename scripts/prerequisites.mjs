@@ -61,12 +61,12 @@ async function installDependencies() {
 
 /** Node's own builds need libatomic, which small images lack. */
 async function ensureNode() {
-  const complaint = () => spawnSync(pinnedNode(), ['--version'], { encoding: 'utf8' }).stderr
-  const [library] = /libatomic\.so\.1/.exec(complaint() ?? '') ?? []
-  if (library === undefined) return
+  const library = 'libatomic.so.1'
+  const lacksIt = () => String(spawnSync(pinnedNode(), ['--version'], { encoding: 'utf8' }).stderr).includes(library)
+  if (!lacksIt()) return
   const packages = ['libatomic1']
   if (mayInstall()) await install(packages)
-  if (complaint().includes(library)) throw new Error(`${library} is missing, which Node needs: ${adviceFor(packages)}.`)
+  if (lacksIt()) throw new Error(`${library} is missing, which Node needs: ${adviceFor(packages)}.`)
 }
 
 /** True when node_modules holds what the lockfile names (other platforms’ packages aside). */

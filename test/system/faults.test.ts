@@ -80,6 +80,8 @@ if (t.passing()) await t.test('without the router everything that was made serve
 if (t.passing()) await t.test('when the router is back, all is as before', async (t) => {
   await eventually('a create works', async () => (await cluster.nearcast(['redis', 'create', '--org', 'acme', '--name', 'after', '--region', 'ams'])).code === 0)
   const after = await cluster.json<Database>('redis', 'status', 'after', '--org', 'acme')
-  await eventually('every proxy serves it', async () => (await cluster.redis('acme/mad', after, 'set', 'k', 'v')) === 'OK')
-  t.equal(await cluster.redis('acme/ams', after, 'get', 'k'), 'v', 'a new database serves everywhere')
+  // A proxy that isn't connected yet isn't waited for: it learns of the new address when it is.
+  await eventually('mad serves it', async () => (await cluster.redis('acme/mad', after, 'set', 'k', 'v')) === 'OK')
+  await eventually('ams serves it', async () => (await cluster.redis('acme/ams', after, 'get', 'k')) === 'v')
+  t.pass('a new database serves everywhere')
 })
