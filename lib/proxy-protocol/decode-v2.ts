@@ -40,7 +40,7 @@ export function decodeV2(bytes: Uint8Array, maxBytes: number): V2 {
   if (bytes.length < FIXED_BYTES) return INCOMPLETE
   const blockBytes = ((bytes[14] ?? 0) << 8) | (bytes[15] ?? 0)
   const headerBytes = FIXED_BYTES + blockBytes
-  if (headerBytes > maxBytes) return invalid(`it has ${headerBytes} bytes, more than the limit of ${maxBytes}`)
+  if (!(headerBytes <= maxBytes)) return invalid(`it has ${headerBytes} bytes, more than the limit of ${maxBytes}`)
   const addressBytes = shape === null ? 0 : ADDRESS_BYTES[shape.family]
   if (command === COMMAND.proxy && blockBytes < addressBytes) return invalid('it is too short for its addresses')
   if (bytes.length < headerBytes) return INCOMPLETE

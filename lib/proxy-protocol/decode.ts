@@ -17,7 +17,7 @@ import type { ProxyHeader, ProxyHeaderV1, ProxyHeaderV2 } from './header.ts'
 export interface DecodeOptions {
   /** Default `either`. */
   readonly version?: 'v1' | 'v2' | 'either'
-  /** Refuses longer version 2 headers as soon as their length is known. 16 .. 65551, default 2048. */
+  /** Refuses longer version 2 headers as soon as their length is known. 16 .. 65551, default 2048. A version 1 line has its own limit. */
   readonly maxBytes?: number
 }
 

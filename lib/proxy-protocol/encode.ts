@@ -3,25 +3,22 @@
  *
  * A header must be the first bytes of its connection and leave in one write with what follows: the caller's duty.
  */
-import { NearcastError } from '../errors.ts'
 import { formatIpv6, ipv6FromBytes } from '../address.ts'
-import { ADDRESS_BYTES, COMMAND, FAMILY, FIXED_BYTES, MAX_BLOCK_BYTES, MAX_UNIQUE_ID_BYTES, SIGNATURE, TLV } from './constants.ts'
+import { ADDRESS_BYTES, COMMAND, FAMILY, FIXED_BYTES, MAX_BLOCK_BYTES, SIGNATURE, TLV } from './constants.ts'
 import { TRANSPORT, UNIX_PATH_BYTES, VERSION_2 } from './constants.ts'
 import { crc32c } from './crc32c.ts'
 import { isMapped } from './decode-v1.ts'
 import type { Endpoint, ProxyAddresses, Tlv } from './header.ts'
-import { tlvsBytes, writeTlvs } from './tlv.ts'
+import { refuse, tooLong } from './refusal.ts'
+import { checkHead, checkTlv, tlvsBytes, writeTlvs } from './tlv.ts'
 
 export interface EncodeV2 {
   readonly command: 'local' | 'proxy'
   readonly addresses: ProxyAddresses
+  /** Only what a decoder takes; a CRC32C is asked for below. */
   readonly tlvs?: readonly Tlv[]
   /** Appends a CRC32C over the whole header. Default false. */
   readonly crc32c?: boolean
-}
-
-function refuse(why: string): NearcastError {
-  return new NearcastError('proxy-header.invalid', `A PROXY header can't say this: ${why}.`)
 }
 
 /** The whole line, CRLF included. @throws NearcastError proxy-header.invalid for Unix sockets, datagrams, mapped addresses. */
@@ -55,13 +52,16 @@ function checkEndpoints(family: 'ipv4' | 'ipv6', endpoints: readonly Endpoint[])
 export function encodeV2(header: EncodeV2): Uint8Array {
   const { addresses } = header
   if (header.command === 'local' && addresses.family !== 'unspecified') throw refuse('LOCAL has no addresses')
-  const tlvs = header.crc32c === true ? [...(header.tlvs ?? []), { type: TLV.crc32c, value: new Uint8Array(4) }] : (header.tlvs ?? [])
-  for (const tlv of tlvs) checkTlv(tlv)
-  if (tlvs.filter((tlv) => tlv.type === TLV.crc32c).length > 1) throw refuse('one CRC32C is enough')
-  const blockBytes = ADDRESS_BYTES[addresses.family] + tlvsBytes(tlvs)
-  if (blockBytes > MAX_BLOCK_BYTES) {
-    throw new NearcastError('proxy-header.too-long', `A PROXY header holds ${MAX_BLOCK_BYTES} bytes, not ${blockBytes}; send fewer TLVs.`)
+  const given = header.tlvs ?? []
+  for (const tlv of given) {
+    checkHead(tlv)
+    if (tlv.type === TLV.crc32c) throw refuse('a checksum is computed, not given: ask for it with crc32c')
+    const reason = checkTlv(tlv)
+    if (reason !== null) throw refuse(reason)
   }
+  const tlvs = header.crc32c === true ? [...given, { type: TLV.crc32c, value: new Uint8Array(4) }] : given
+  const blockBytes = ADDRESS_BYTES[addresses.family] + tlvsBytes(tlvs)
+  if (blockBytes > MAX_BLOCK_BYTES) throw tooLong('A PROXY header', blockBytes)
 
   const bytes = new Uint8Array(FIXED_BYTES + blockBytes)
   const view = new DataView(bytes.buffer)
@@ -73,14 +73,6 @@ export function encodeV2(header: EncodeV2): Uint8Array {
   writeTlvs(bytes, FIXED_BYTES + ADDRESS_BYTES[addresses.family], tlvs)
   if (header.crc32c === true) view.setUint32(bytes.length - 4, crc32c(bytes))
   return bytes
-}
-
-function checkTlv(tlv: Tlv): void {
-  if (!Number.isInteger(tlv.type) || tlv.type < 0 || tlv.type > 0xff) throw refuse(`${tlv.type} is no TLV type`)
-  if (tlv.value.length > MAX_BLOCK_BYTES) {
-    throw new NearcastError('proxy-header.too-long', `A TLV holds ${MAX_BLOCK_BYTES} bytes, not ${tlv.value.length}; send less.`)
-  }
-  if (tlv.type === TLV.uniqueId && tlv.value.length > MAX_UNIQUE_ID_BYTES) throw refuse('a unique id has at most 128 bytes')
 }
 
 function writeAddresses(bytes: Uint8Array, view: DataView, addresses: ProxyAddresses): void {

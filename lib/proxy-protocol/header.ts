@@ -39,6 +39,15 @@ export interface ProxyHeaderV2 {
 
 export type ProxyHeader = ProxyHeaderV1 | ProxyHeaderV2
 
+/** A Unix socket's path without its padding: empty for one without a name, a NUL first for an abstract one. Binary. */
+export function unixPath(field: Uint8Array): Uint8Array {
+  const end = field.indexOf(0, 1)
+  if (field[0] !== 0) return end < 0 ? field : field.subarray(0, end)
+  // An abstract name may hold NUL anywhere but, in a field of fixed length, not at its end.
+  const last = field.findLastIndex((byte) => byte !== 0)
+  return field.subarray(0, last + 1)
+}
+
 /** The first TLV of a type, or undefined. */
 export function findTlv(header: ProxyHeader, type: number): Tlv | undefined {
   return header.version === 2 ? header.tlvs.find((tlv) => tlv.type === type) : undefined

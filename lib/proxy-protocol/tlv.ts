@@ -4,8 +4,9 @@
  * Every vector is checked against the block that holds it, sub-vectors of SSL against their parent. An empty value is
  * legal. What a value means is the reader's business, except for the three that the specification itself limits.
  */
-import { MAX_UNIQUE_ID_BYTES, TLV } from './constants.ts'
+import { MAX_BLOCK_BYTES, MAX_UNIQUE_ID_BYTES, TLV } from './constants.ts'
 import type { Tlv } from './header.ts'
+import { refuse, tooLong } from './refusal.ts'
 
 const TLV_HEAD_BYTES = 3
 /** `client` u8 and `verify` u32 stand before the sub-vectors of SSL. */
@@ -47,7 +48,8 @@ function splitTlvs(block: Uint8Array): Tlv[] | string {
   return tlvs
 }
 
-function checkTlv(tlv: Tlv): string | null {
+/** @returns why no header may hold it, or null. The same for those read and those written. */
+export function checkTlv(tlv: Tlv): string | null {
   if (tlv.type === TLV.crc32c && tlv.value.length !== 4) return 'CRC32C has 4 bytes'
   if (tlv.type === TLV.uniqueId && tlv.value.length > MAX_UNIQUE_ID_BYTES) return `a unique id has at most ${MAX_UNIQUE_ID_BYTES} bytes`
   if (tlv.type === TLV.ssl && decodeSsl(tlv.value) === null) return 'the SSL TLV is malformed'
@@ -63,13 +65,24 @@ export function decodeSsl(value: Uint8Array): SslInfo | null {
   return { client: value[0] ?? 0, verify, tlvs }
 }
 
-/** The value of an SSL TLV. */
+/** The value of an SSL TLV. @throws NearcastError proxy-header.invalid, proxy-header.too-long. */
 export function encodeSsl(ssl: SslInfo): Uint8Array {
+  const { client, verify } = ssl
+  if (!Number.isInteger(client) || client < 0 || client > 0xff) throw refuse(`${client} is no byte of client bits`)
+  if (!Number.isInteger(verify) || verify < 0 || verify > 0xffff_ffff) throw refuse(`${verify} is no result of a verification`)
+  for (const tlv of ssl.tlvs) checkHead(tlv)
+  if (SSL_HEAD_BYTES + tlvsBytes(ssl.tlvs) > MAX_BLOCK_BYTES) throw tooLong('An SSL TLV', SSL_HEAD_BYTES + tlvsBytes(ssl.tlvs))
   const value = new Uint8Array(SSL_HEAD_BYTES + tlvsBytes(ssl.tlvs))
   value[0] = ssl.client
   new DataView(value.buffer).setUint32(1, ssl.verify)
   writeTlvs(value, SSL_HEAD_BYTES, ssl.tlvs)
   return value
+}
+
+/** What a TLV's own head can say. @throws NearcastError proxy-header.invalid, proxy-header.too-long. */
+export function checkHead({ type, value }: Tlv): void {
+  if (!Number.isInteger(type) || type < 0 || type > 0xff) throw refuse(`${type} is no TLV type`)
+  if (value.length > MAX_BLOCK_BYTES) throw tooLong('A TLV', value.length)
 }
 
 /** Bytes that the vectors take; may exceed what a header can hold, the caller checks. */

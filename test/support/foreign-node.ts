@@ -11,8 +11,8 @@ import { BlockList, createServer } from 'node:net'
 import type { AddressInfo, Server, Socket } from 'node:net'
 import { parseArgs } from 'node:util'
 import { formatIpv6, ipv6FromBytes } from '../../lib/address.ts'
-import { decode } from '../../lib/proxy-protocol/decode.ts'
 import type { ProxyAddresses } from '../../lib/proxy-protocol/header.ts'
+import { HeaderReader } from '../../lib/proxy-protocol/header-reader.ts'
 
 const HEADER_TIMEOUT_MS = 5000
 const MAX_REQUEST_BYTES = 1 << 20
@@ -74,23 +74,22 @@ export class ForeignNode {
     if (!this.#sources.check(peer, peer.includes(':') ? 'ipv6' : 'ipv4')) return refuse('source')
     const timer = setTimeout(() => refuse('timeout'), this.#options.headerTimeoutMs ?? HEADER_TIMEOUT_MS)
     socket.on('close', () => clearTimeout(timer))
+    const reader = new HeaderReader({ version: this.#options.version ?? 'either' })
     let held: Buffer = Buffer.alloc(0)
     let tenant: Map<string, string> | null | undefined
     let name: string | null = null
     socket.on('data', (chunk: Buffer) => {
-      held = Buffer.concat([held, chunk])
+      const read = reader.push(chunk)
+      if (read.state === 'incomplete') return
+      if (read.state === 'invalid') return refuse('header')
       if (tenant === undefined) {
-        const decoded = decode(held, { version: this.#options.version ?? 'either' } as const)
-        if (decoded.state === 'incomplete') return
-        if (decoded.state === 'invalid') return refuse('header')
         clearTimeout(timer)
-        const ends = endsOf(decoded.header.addresses)
+        const ends = endsOf(read.header.addresses)
         name = ends?.destination ?? null
         tenant = name === null ? null : this.#tenant(name)
-        this.#tell({ event: 'header', version: decoded.header.version, source: ends?.source ?? null, tenant: name })
-        held = held.subarray(decoded.headerBytes)
+        this.#tell({ event: 'header', version: read.header.version, source: ends?.source ?? null, tenant: name })
       }
-      held = this.#answer(socket, held, tenant, name)
+      held = this.#answer(socket, Buffer.concat([held, read.payload]), tenant, name)
     })
     socket.on('end', () => socket.end())
   }

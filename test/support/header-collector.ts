@@ -2,8 +2,8 @@
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { createServer } from 'node:net'
-import { decode } from '../../lib/proxy-protocol/decode.ts'
 import type { ProxyHeader } from '../../lib/proxy-protocol/header.ts'
+import { HeaderReader } from '../../lib/proxy-protocol/header-reader.ts'
 import { until } from './until.ts'
 
 export interface Collected {
@@ -41,21 +41,15 @@ export class HeaderCollector {
 
   #serve(socket: Socket): void {
     this.#sockets.add(socket)
-    let held: Buffer = Buffer.alloc(0)
+    const reader = new HeaderReader()
     let collected: Collected | undefined
     socket.on('error', () => {}).on('close', () => this.#sockets.delete(socket))
     socket.on('data', (chunk: Buffer) => {
-      held = Buffer.concat([held, chunk])
-      if (collected === undefined) {
-        const answer = decode(held)
-        if (answer.state === 'invalid') this.invalid.push(`${answer.reason}: ${held.toString('hex')}`)
-        if (answer.state !== 'done') return
-        held = held.subarray(answer.headerBytes)
-        collected = { header: answer.header, payload: '' }
-        this.collected.push(collected)
-      }
-      collected.payload += held.toString('latin1')
-      held = Buffer.alloc(0)
+      const read = reader.push(chunk)
+      if (read.state === 'invalid') this.invalid.push(`${read.reason}: ${chunk.toString('hex')}`)
+      if (read.state !== 'done') return
+      if (collected === undefined) this.collected.push((collected = { header: read.header, payload: '' }))
+      collected.payload += Buffer.from(read.payload).toString('latin1')
     })
   }
 }

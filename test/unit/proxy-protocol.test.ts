@@ -4,7 +4,9 @@ import * as constants from '../../lib/proxy-protocol/constants.ts'
 import { crc32c } from '../../lib/proxy-protocol/crc32c.ts'
 import { decode } from '../../lib/proxy-protocol/decode.ts'
 import { encodeV1, encodeV2 } from '../../lib/proxy-protocol/encode.ts'
-import { findTlv } from '../../lib/proxy-protocol/header.ts'
+import { findTlv, unixPath } from '../../lib/proxy-protocol/header.ts'
+import { HeaderReader } from '../../lib/proxy-protocol/header-reader.ts'
+import type { ReadHeader } from '../../lib/proxy-protocol/header-reader.ts'
 import type { ProxyAddresses } from '../../lib/proxy-protocol/header.ts'
 import { decodeSsl, encodeSsl } from '../../lib/proxy-protocol/tlv.ts'
 import { Random, testSeed } from '../support/random.ts'
@@ -116,6 +118,11 @@ test.each<[string, () => unknown]>([
   ['4 bytes as IPv6', () => encodeV2({ command: 'proxy', addresses: { ...flycast, source: { ip: new Uint8Array(4), port: 1 } } })],
   ['a path of 109 bytes', () => encodeV2({ command: 'proxy', addresses: { family: 'unix', transport: 'stream', source: new Uint8Array(109), destination: new Uint8Array(1) } })],
   ['LOCAL with addresses', () => encodeV2({ command: 'local', addresses: flycast })],
+  ['a checksum of the caller', () => encodeV2({ command: 'proxy', addresses: flycast, tlvs: [{ type: 3, value: new Uint8Array(4) }] })],
+  ['an SSL TLV of 4 bytes', () => encodeV2({ command: 'proxy', addresses: flycast, tlvs: [{ type: 0x20, value: new Uint8Array(4) }] })],
+  ['client bits of 9 bits', () => encodeSsl({ client: 256, verify: 0, tlvs: [] })],
+  ['a verification below zero', () => encodeSsl({ client: 1, verify: -1, tlvs: [] })],
+  ['a sub-TLV of type 256', () => encodeSsl({ client: 1, verify: 0, tlvs: [{ type: 256, value: new Uint8Array(0) }] })],
   ['TLV type 256', () => encodeV2({ command: 'proxy', addresses: flycast, tlvs: [{ type: 256, value: new Uint8Array(0) }] })],
   ['a unique id of 129 bytes', () => encodeV2({ command: 'proxy', addresses: flycast, tlvs: [{ type: 5, value: new Uint8Array(129) }] })],
   ['a checksum beside the checksum', () => encodeV2({ command: 'proxy', addresses: flycast, tlvs: [{ type: 3, value: new Uint8Array(4) }], crc32c: true })],
@@ -146,6 +153,62 @@ test('an SSL TLV round trip', () => {
   const decoded = decodeSsl(encodeSsl(ssl))
   expect(decoded).toMatchObject({ client: 5, verify: 0xffff_fffe })
   expect(decoded?.tlvs.map(({ type, value }) => [type, Buffer.from(value).toString()])).toEqual([[0x21, 'TLSv1.3'], [0x23, '']])
+})
+
+test('an SSL TLV never wraps either', () => {
+  const encode = (...lengths: readonly number[]): Uint8Array =>
+    encodeSsl({ client: 1, verify: 0, tlvs: lengths.map((length) => ({ type: 0x22, value: new Uint8Array(length) })) })
+  expect(encode(65_527).length).toBe(65_535)
+  for (const lengths of [[65_528], [65_536], [40_000, 40_000]]) {
+    expect(() => encode(...lengths)).toThrow(expect.objectContaining({ code: 'proxy-header.too-long' }))
+  }
+})
+
+test("a Unix socket's path without its padding", () => {
+  const path = (text: string): string => Buffer.from(unixPath(Buffer.concat([Buffer.from(text, 'latin1')], 108))).toString('latin1')
+  expect(path('/run/redis.sock')).toBe('/run/redis.sock')
+  expect(path('/run/a\0b')).toBe('/run/a')
+  expect(path('')).toBe('')
+  expect(path('\0abstract\0name')).toBe('\0abstract\0name')
+  expect(unixPath(Buffer.alloc(108, 0x61)).length).toBe(108)
+})
+
+/** Pushes `bytes` cut at `cuts`, each chunk in a buffer that is overwritten right after. */
+function pushAll(reader: HeaderReader, bytes: Uint8Array, cuts: readonly number[]): { last: ReadHeader; payload: string } {
+  const payload: Buffer[] = []
+  let last: ReadHeader = { state: 'incomplete' }
+  for (const [index, from] of [0, ...cuts].entries()) {
+    const chunk = Uint8Array.from(bytes.subarray(from, cuts[index] ?? bytes.length))
+    last = reader.push(chunk)
+    if (last.state === 'done') payload.push(Buffer.from(last.payload))
+    chunk.fill(0xee)
+  }
+  return { last, payload: Buffer.concat(payload).toString('hex') }
+}
+
+test('a reader answers as the decoder does, wherever the bytes are cut', () => {
+  for (const vector of proxyProtocolVectors) {
+    const bytes = Uint8Array.from([...vectorBytes(vector), ...(vector.state === undefined ? encodeV1({ family: 'unspecified' }) : [])])
+    const answer = decode(bytes)
+    const everywhere = Array.from({ length: bytes.length }, (_, index) => index + 1)
+    for (const cuts of [[], everywhere, ...everywhere.map((cut) => [cut])]) {
+      const { last, payload } = pushAll(new HeaderReader(), bytes, cuts)
+      expect(last.state).toBe(answer.state)
+      if (last.state === 'invalid' && answer.state === 'invalid') expect(last.reason).toBe(answer.reason)
+      if (last.state !== 'done' || answer.state !== 'done') continue
+      expect(last.header).toEqual(answer.header)
+      expect(payload).toBe(Buffer.from(bytes.subarray(answer.headerBytes)).toString('hex'))
+    }
+  }
+})
+
+test('a reader holds no more than its limit, and takes the longest header byte by byte', () => {
+  const most = encodeV2({ command: 'local', addresses: { family: 'unspecified' }, tlvs: [{ type: 0xea, value: new Uint8Array(65_532) }] })
+  const single = Array.from({ length: most.length - 1 }, (_, index) => index + 1)
+  expect(pushAll(new HeaderReader({ maxBytes: 65_551 }), most, single).last.state).toBe('done')
+  expect(pushAll(new HeaderReader(), most, single).last.state).toBe('invalid')
+  // A limit that is no number lets nothing in.
+  expect(decode(most, { maxBytes: Number.NaN }).state).toBe('invalid')
 })
 
 test('addresses and the payload survive the reuse of the read buffer', () => {
