@@ -19,7 +19,7 @@ import { createLogger } from '../lib/log.ts'
 import type { Logger } from '../lib/log.ts'
 import { choosePlane } from '../lib/plane/choose.ts'
 import type { HopTls } from '../lib/plane/plane.ts'
-import { configFile, exitWith } from '../lib/program.ts'
+import { configFile, exitWith, keepCompiled } from '../lib/program.ts'
 import { agentConfig } from './config.ts'
 import { AllowList } from './backends/allow-list.ts'
 import { Backends } from './backends/backends.ts'
@@ -243,6 +243,7 @@ async function main(): Promise<void> {
   if (lifecycle.state !== 'starting') return
   announceReady(lifecycle)
   log.info({ id: config.id, region: config.region, ...ports }, 'ready')
+  keepCompiled()
 }
 
 if (import.meta.main) {

@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs'
 import { constants } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { pinnedNode } from './pinned-node.mjs'
+import { compileCache, pinnedNode } from './pinned-node.mjs'
 
 const self = fileURLToPath(import.meta.url)
 const root = dirname(dirname(self))
@@ -27,7 +27,7 @@ function run() {
     const node = pinnedNode()
     process.execve(node, [node, entry, ...process.argv.slice(2)], process.env)
   }
-  const env = { NEARCAST_COMMAND: ownCommand(), ...process.env, NEARCAST_STARTER: String(process.pid) }
+  const env = { NEARCAST_COMMAND: ownCommand(), ...compileCache(), ...process.env, NEARCAST_STARTER: String(process.pid) }
   const child = spawn(pinnedNode(), [entry, ...process.argv.slice(2)], { stdio: 'inherit', env })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) process.on(signal, () => child.kill(signal))
   child.on('error', (error) => fail(error))

@@ -1,4 +1,5 @@
 /** What every program's main.ts does around its own work: find its configuration, and end readably when it can't run. */
+import { flushCompileCache } from 'node:module'
 import { parseArgs } from 'node:util'
 import { NearcastError, asNearcastError } from './errors.ts'
 
@@ -16,4 +17,12 @@ export function exitWith(error: unknown): never {
   const { code, message } = asNearcastError(error)
   process.stderr.write(`${code}: ${message}\n`)
   process.exit(1)
+}
+
+/** Once everything is loaded; written while the program has nothing more urgent to do. */
+const KEEP_COMPILED_AFTER_MS = 3000
+
+/** For the next start: Node keeps what it compiled (NODE_COMPILE_CACHE, if set) only when a program ends by itself. */
+export function keepCompiled(): void {
+  setTimeout(flushCompileCache, KEEP_COMPILED_AFTER_MS).unref()
 }

@@ -16,7 +16,7 @@ import { createLogger } from '../lib/log.ts'
 import type { Logger } from '../lib/log.ts'
 import { Metrics } from '../lib/metrics.ts'
 import { choosePlane } from '../lib/plane/choose.ts'
-import { configFile, exitWith } from '../lib/program.ts'
+import { configFile, exitWith, keepCompiled } from '../lib/program.ts'
 import { ingressNetwork, proxyConfig } from './config.ts'
 import type { ProxyConfig } from './config.ts'
 import { Entrance } from './entrance.ts'
@@ -176,6 +176,7 @@ async function main(): Promise<void> {
   if (lifecycle.state !== 'starting') return
   announceReady(lifecycle)
   log.info({ id: config.id, region: config.region, adminPort: proxy.adminPort, ports: proxy.ports() }, 'ready')
+  keepCompiled()
 }
 
 if (import.meta.main) {

@@ -10,7 +10,7 @@ import { startAdmin } from '../lib/admin.ts'
 import { announceReady, Lifecycle, stopOnSignals } from '../lib/lifecycle.ts'
 import { createLogger } from '../lib/log.ts'
 import { Metrics } from '../lib/metrics.ts'
-import { exitWith } from '../lib/program.ts'
+import { exitWith, keepCompiled } from '../lib/program.ts'
 import { bootstrapToken } from './bootstrap.ts'
 import { loadRouterConfig } from './config.ts'
 import type { RouterConfig } from './config.ts'
@@ -56,6 +56,7 @@ async function run(config: RouterConfig): Promise<void> {
   }
   announceReady(lifecycle)
   log.info({ id, api: api.port, feed: feed.port, admin, revision: registry.store.revision }, 'ready')
+  keepCompiled()
 }
 
 try {

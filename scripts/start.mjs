@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { compileCache } from '../bin/pinned-node.mjs'
 import { ensureDependencies, ensurePrograms, pinnedNode, searchPath } from './prerequisites.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -33,7 +34,7 @@ try {
 function start() {
   const given = process.argv.slice(2)
   const words = given[0] === 'demo' ? given : ['dev', ...given]
-  const env = { NEARCAST_COMMAND: 'bin/nearcast.mjs', ...process.env, PATH: searchPath(), NEARCAST_STARTER: String(process.pid) }
+  const env = { NEARCAST_COMMAND: 'bin/nearcast.mjs', ...compileCache(), ...process.env, PATH: searchPath(), NEARCAST_STARTER: String(process.pid) }
   child = spawn(pinnedNode(), [join(root, 'cli/main.ts'), ...words], { stdio: 'inherit', env })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) process.on(signal, () => child.kill(signal))
   return new Promise((resolve, reject) => {

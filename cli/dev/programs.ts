@@ -51,8 +51,8 @@ export const PROGRAM_ENVIRONMENT: Readonly<Record<string, string>> = {
   LANG: 'C.UTF-8',
   HOME: `${RUN_DIRECTORY}/tmp`,
   TMPDIR: `${RUN_DIRECTORY}/tmp`,
-  // Three agents and four proxies load the same modules: what one has compiled the others take.
-  NODE_COMPILE_CACHE: `${RUN_DIRECTORY}/tmp/compile-cache`,
+  // Three agents and four proxies load the same modules: what one has compiled the others take, at the next start, too.
+  NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] ?? `${RUN_DIRECTORY}/tmp/compile-cache`,
 }
 
 interface Extra {

@@ -40,7 +40,7 @@ export class World {
     const node = [process.execPath, '--disable-warning=ExperimentalWarning', programFile('cli/dev/inside')]
     const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...unshare, '--', ...node], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc', ...fds],
-      env: { PATH: process.env['PATH'], LANG: process.env['LANG'] },
+      env: { PATH: process.env['PATH'], LANG: process.env['LANG'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] },
       cwd: '/',
     })
     this.#child = child
