@@ -155,17 +155,23 @@ test('an SSL TLV round trip', () => {
   expect(decoded?.tlvs.map(({ type, value }) => [type, Buffer.from(value).toString()])).toEqual([[0x21, 'TLSv1.3'], [0x23, '']])
 })
 
+function encodeSslOf(...lengths: readonly number[]): Uint8Array {
+  return encodeSsl({ client: 1, verify: 0, tlvs: lengths.map((length) => ({ type: 0x22, value: new Uint8Array(length) })) })
+}
+
+/** Out of a field of 108 bytes. */
+function path(text: string): string {
+  return Buffer.from(unixPath(Buffer.concat([Buffer.from(text, 'latin1')], 108))).toString('latin1')
+}
+
 test('an SSL TLV never wraps either', () => {
-  const encode = (...lengths: readonly number[]): Uint8Array =>
-    encodeSsl({ client: 1, verify: 0, tlvs: lengths.map((length) => ({ type: 0x22, value: new Uint8Array(length) })) })
-  expect(encode(65_527).length).toBe(65_535)
+  expect(encodeSslOf(65_527).length).toBe(65_535)
   for (const lengths of [[65_528], [65_536], [40_000, 40_000]]) {
-    expect(() => encode(...lengths)).toThrow(expect.objectContaining({ code: 'proxy-header.too-long' }))
+    expect(() => encodeSslOf(...lengths)).toThrow(expect.objectContaining({ code: 'proxy-header.too-long' }))
   }
 })
 
 test("a Unix socket's path without its padding", () => {
-  const path = (text: string): string => Buffer.from(unixPath(Buffer.concat([Buffer.from(text, 'latin1')], 108))).toString('latin1')
   expect(path('/run/redis.sock')).toBe('/run/redis.sock')
   expect(path('/run/a\0b')).toBe('/run/a')
   expect(path('')).toBe('')
