@@ -37,6 +37,19 @@ export interface SystemCalls {
   /** syscall(2), for calls that the C library has no name for. */
   syscall(number: number, first: number, second: Uint8Array): number
   prctl(option: number, argument: number, third: number, fourth: number, fifth: number): number
+  getpeername(fd: number, address: Uint8Array, bytes: Uint8Array): number
+  shutdown(fd: number, how: number): number
+  fcntl(fd: number, command: number, argument: number): number
+  dup3(from: number, to: number, flags: number): number
+  eventfd(initial: number, flags: number): number
+  /** @returns an address; -errno is a small negative number. */
+  mmap(address: number, bytes: number, protection: number, flags: number, fd: number, offset: number): number
+  munmap(address: number, bytes: number): number
+  madvise(address: number, bytes: number, advice: number): number
+  /** `setup`, `enter` and `register` begin with the number of their call: the C library has no name for them. */
+  ioUringSetup(call: number, entries: number, params: Uint8Array): number
+  ioUringEnter(call: number, fd: number, submit: number, complete: number, flags: number, signals: null, size: number): number
+  ioUringRegister(call: number, fd: number, operation: number, argument: Uint8Array, count: number): number
 }
 
 const SIGNATURES: Record<keyof SystemCalls, string> = {
@@ -56,17 +69,39 @@ const SIGNATURES: Record<keyof SystemCalls, string> = {
   waitid: 'int waitid(int, unsigned int, void *, int)',
   syscall: 'long syscall(long, long, void *)',
   prctl: 'int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)',
+  getpeername: 'int getpeername(int, void *, void *)',
+  shutdown: 'int shutdown(int, int)',
+  fcntl: 'int fcntl(int, int, int)',
+  dup3: 'int dup3(int, int, int)',
+  eventfd: 'int eventfd(unsigned int, int)',
+  mmap: 'intptr_t mmap(uintptr_t, size_t, int, int, int, int64_t)',
+  munmap: 'int munmap(uintptr_t, size_t)',
+  madvise: 'int madvise(uintptr_t, size_t, int)',
+  ioUringSetup: 'long syscall(long, unsigned int, void *)',
+  ioUringEnter: 'long syscall(long, int, unsigned int, unsigned int, unsigned int, void *, size_t)',
+  ioUringRegister: 'long syscall(long, int, unsigned int, void *, unsigned int)',
 }
 
-let loaded: SystemCalls | undefined
+interface Library {
+  readonly calls: SystemCalls
+  readonly view: (address: number, bytes: number) => ArrayBuffer
+}
+
+let loaded: Library | undefined
 
 /** @throws NearcastError kernel.unsupported where the C library or one of its functions can't be reached. */
 export function systemCalls(): SystemCalls {
   loaded ??= load()
-  return loaded
+  return loaded.calls
 }
 
-function load(): SystemCalls {
+/** Memory that isn't JavaScript's. Whoever unmaps it sees to it that nobody touches the view any more: that would end the process. */
+export function viewMemory(address: number, bytes: number): ArrayBuffer {
+  loaded ??= load()
+  return loaded.view(address, bytes)
+}
+
+function load(): Library {
   if (process.platform !== 'linux') {
     throw new NearcastError('kernel.unsupported', `This needs Linux system calls; ${process.platform} has none of them.`)
   }
@@ -80,7 +115,7 @@ function load(): SystemCalls {
         return result === -1 ? -koffi.errno() : result
       }]
     })
-    return Object.fromEntries(calls) as SystemCalls
+    return { calls: Object.fromEntries(calls) as SystemCalls, view: (address, bytes) => koffi.view(address, bytes) }
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
     throw new NearcastError('kernel.unsupported', `The FFI can't be loaded here (${why}); install again with optional packages.`, { cause: error })

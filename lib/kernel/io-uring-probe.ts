@@ -1,23 +1,49 @@
-/** Whether this process may use io_uring: a ring of one entry is made and closed. See io_uring_setup(2). */
+/**
+ * Whether this process may use io_uring, found out by using it: a small ring with an eventfd and provided buffers is made,
+ * entered and closed. Three outcomes: it works; it is refused (seccomp, sysctl), with the reason; the kernel hasn't got it.
+ * See io_uring_setup(2).
+ */
 import { closeSync, readFileSync } from 'node:fs'
 import { asNearcastError } from '../errors.ts'
-import { errnoName, systemCalls } from './ffi.ts'
-import type { Support } from './ffi.ts'
+import type { NearcastError } from '../errors.ts'
+import { systemCalls } from './ffi.ts'
+import { IoUring } from './io-uring.ts'
+import { ProvidedBuffers } from './provided-buffers.ts'
 
-/** The same number on every architecture. */
-const SYS_IO_URING_SETUP = 425
-/** struct io_uring_params. */
-const PARAMS_BYTES = 120
+export type IoUringSupport =
+  | { readonly answer: 'yes'; readonly features: readonly string[] }
+  | { readonly answer: 'no'; readonly kind: 'refused' | 'absent'; readonly reason: string }
 
-export function probeIoUring(): Support {
+const EFD_CLOEXEC = 0o2000000
+const FEW = { bufferBytes: 4096, segmentBuffers: 8, maxSegments: 1, lent: 8, maxLent: 8 }
+
+export function probeIoUring(): IoUringSupport {
   try {
-    const result = systemCalls().syscall(SYS_IO_URING_SETUP, 1, Buffer.alloc(PARAMS_BYTES))
-    if (result < 0) return { answer: 'no', reason: `io_uring_setup: ${errnoName(result)}${disabled()}` }
-    closeSync(result)
-    return { answer: 'yes' }
+    const ring = new IoUring(8, 16)
+    try {
+      const eventfd = systemCalls().eventfd(0, EFD_CLOEXEC)
+      const buffers = new ProvidedBuffers(ring, 0, FEW)
+      try {
+        ring.registerEventfd(eventfd)
+        ring.push(0, 0, 0, -1, 0, 0, 0, 1, 0)
+        ring.enter(1)
+        return { answer: 'yes', features: ring.features }
+      } finally {
+        closeSync(eventfd)
+        ring.close()
+        buffers.close()
+      }
+    } finally {
+      ring.close()
+    }
   } catch (error) {
-    return { answer: 'unknown', reason: asNearcastError(error).message }
+    return refusal(asNearcastError(error))
   }
+}
+
+function refusal(error: NearcastError): IoUringSupport {
+  const absent = error.code === 'kernel.unsupported' || error.message.includes('ENOSYS')
+  return { answer: 'no', kind: absent ? 'absent' : 'refused', reason: `${error.message.replace(/\.$/, '')}${disabled()}` }
 }
 
 function disabled(): string {

@@ -4,12 +4,12 @@
 import { NearcastError } from '../errors.ts'
 import type { Plane } from './plane.ts'
 import { PortablePlane } from './portable.ts'
-import type { PortablePlaneOptions } from './portable.ts'
+import type { PlaneOptions } from './portable.ts'
 
 export type WantedPlane = 'auto' | 'portable' | 'uring'
 
 /** @throws NearcastError plane.unavailable */
-export function choosePlane(wanted: WantedPlane, options: PortablePlaneOptions = {}): { readonly plane: Plane; readonly reason: string } {
+export function choosePlane(wanted: WantedPlane, options: PlaneOptions = {}): { readonly plane: Plane; readonly reason: string } {
   if (wanted === 'uring') {
     throw new NearcastError('plane.unavailable', 'This version has no io_uring plane; set plane to "auto" or "portable".')
   }

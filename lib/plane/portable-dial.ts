@@ -11,30 +11,14 @@ import type { TLSSocket } from 'node:tls'
 import { HOP_ALPN } from '../hop/protocol.ts'
 import { certificateIdentity } from './certificate-identity.ts'
 import { hopContext } from './hop-context.ts'
+import { dialFailure, KEEP_ALIVE_AFTER_MS } from './dialling.ts'
+import type { Dialling } from './dialling.ts'
+import { SILENT } from './endpoint.ts'
+import type { Endpoint } from './endpoint.ts'
 import type { DialFailure, DialTarget, HopTls } from './plane.ts'
-import { Endpoint, SILENT } from './portable-endpoint.ts'
+import { PortableEndpoint } from './portable-endpoint.ts'
 
-export interface Dialling {
-  /** Closes what is under way; the callback isn't called any more. */
-  abandon(): void
-}
-
-export const KEEP_ALIVE_AFTER_MS = 30_000
-
-const FAILURES: Readonly<Record<string, DialFailure>> = {
-  ECONNREFUSED: 'refused',
-  ENOENT: 'refused',
-  ENOTSOCK: 'refused',
-  EHOSTUNREACH: 'unreachable',
-  ENETUNREACH: 'unreachable',
-  EADDRNOTAVAIL: 'unreachable',
-  ENOTFOUND: 'unreachable',
-  ETIMEDOUT: 'timeout',
-  ECONNRESET: 'reset',
-  EPIPE: 'reset',
-}
-
-/** `done` is called once, later, never during the call. */
+/** A `Dial`. */
 export function dial(target: DialTarget, timeoutMs: number, done: (result: Endpoint | DialFailure) => void): Dialling {
   const tcp =
     target.kind === 'unix'
@@ -70,7 +54,7 @@ export function dial(target: DialTarget, timeoutMs: number, done: (result: Endpo
   const succeed = (socket: Socket): void => {
     if (settled) return
     for (const each of new Set([socket, tcp])) each.off('error', onError).off('close', onClose)
-    settle(new Endpoint(socket, tcp, target.kind === 'unix', SILENT))
+    settle(new PortableEndpoint(socket, tcp, target.kind === 'unix', SILENT))
   }
 
   tcp.on('error', onError)
@@ -112,7 +96,5 @@ function openTls(tcp: Socket, tls: HopTls & { readonly identity: string }, onSec
 }
 
 function failureOf(error: NodeJS.ErrnoException, handshaking: boolean): DialFailure {
-  const known = FAILURES[error.code ?? '']
-  if (known) return known
-  return handshaking ? 'tls' : 'error'
+  return dialFailure(error.code ?? '') ?? (handshaking ? 'tls' : 'error')
 }

@@ -6,20 +6,8 @@
  * with what the peer had said before unread in the kernel, so write errors are kept from it here. It decides nothing.
  */
 import type { Socket } from 'node:net'
-
-export type Breakage = 'reset' | 'error'
-
-export interface EndpointListener {
-  data(chunk: Buffer): void
-  /** FIN, or close_notify on TLS. */
-  end(): void
-  failed(how: Breakage): void
-  /** What was queued has gone to the kernel. */
-  drain(): void
-}
-
-/** For an endpoint that nobody listens to any more, or yet. */
-export const SILENT: EndpointListener = { data: () => undefined, end: () => undefined, failed: () => undefined, drain: () => undefined }
+import { SILENT } from './endpoint.ts'
+import type { EndpointListener, SecurableEndpoint } from './endpoint.ts'
 
 const EMPTY = Buffer.alloc(0)
 const RESET = Object.assign(new Error('The peer reset the connection.'), { code: 'ECONNRESET' })
@@ -28,7 +16,7 @@ const LINGER_MS = 5000
 /** A closing peer that takes nothing of what is queued is reset after this many times LINGER_MS. */
 const STALLS = 6
 
-export class Endpoint {
+export class PortableEndpoint implements SecurableEndpoint {
   listener: EndpointListener
   #socket: Socket
   readonly #tcp: Socket
@@ -37,7 +25,6 @@ export class Endpoint {
   #reading = false
   #deaf: 'ended' | 'reset' | null = null
   #gone = false
-  /** Called once, when the descriptor is closed. */
   onGone: () => void = () => undefined
   ended = false
   failed = false
@@ -79,19 +66,14 @@ export class Endpoint {
     socket.on('close', () => this.#tcp.destroy())
   }
 
-  /**
-   * Lets the TCP socket go to a TLS handshake, `unread` bytes first. Breakages are still told; `secured` follows, or the
-   * socket's end.
-   */
-  release(unread: Uint8Array): Socket {
+  release(unread: Uint8Array, done: (tcp: Socket, successor: SecurableEndpoint) => void): void {
     const tcp = this.#tcp
     this.pause()
     tcp.off('data', this.#onData).off('drain', this.#onDrain).off('end', this.#onEnd)
     if (unread.length > 0) tcp.unshift(unread)
-    return tcp
+    done(tcp, this)
   }
 
-  /** From here on payload goes through `socket`, which is TLS over the released one. */
   secured(socket: Socket): void {
     this.#socket = socket
     this.#carries(socket)
@@ -135,12 +117,10 @@ export class Endpoint {
     return this.#gone
   }
 
-  /** More is queued than should be: stop the sender and wait for `drain`. */
   get full(): boolean {
     return this.#socket.writableLength >= this.#socket.writableHighWaterMark
   }
 
-  /** Written, and not taken by the kernel yet. */
   get queuedBytes(): number {
     return this.#socket.writableLength
   }
@@ -164,18 +144,21 @@ export class Endpoint {
     this.#tcp.write(EMPTY)
   }
 
+  /** Nothing is shorter than a write. */
+  carryTo(): void {
+    // Chunks go by the listener.
+  }
+
   write(bytes: Uint8Array): void {
     if (!this.#deaf && !this.#socket.writableEnded && !this.#socket.destroyed) this.#socket.write(bytes)
   }
 
-  /** FIN behind everything written. */
   finish(): void {
     if (this.#socket.writableEnded) return
     if (this.#socket.writableLength === 0) this.#socket.end()
     else this.#socket.write(EMPTY, () => this.#socket.end())
   }
 
-  /** RST; on a Unix socket a plain close. What is queued is dropped. No event follows but `onGone`. */
   reset(): void {
     this.failed = true
     clearInterval(this.#lingering)

@@ -1,7 +1,8 @@
 /**
  * Carrying: bytes between two endpoints until both have ended or one broke.
  *
- * Each chunk goes from one socket's `data` to the other's write, uncopied. When the other's queue is full the sender isn't
+ * Each chunk goes from one socket's `data` to the other's write, uncopied, or the short way that endpoints of one kind have
+ * among themselves (`carryTo`). When the other's queue is full the sender isn't
  * read until it has drained, so a slow reader costs one queue and one chunk of memory and the sender feels it. A sender
  * isn't read either while a rate's gate is closed to it.
  *
@@ -10,9 +11,9 @@
  * answered, closed, and still was sent something), and a Unix socket, whose kernel says "reset" when its peer closed on
  * unread input and keeps what that peer had said.
  */
-import type { Breakage, Endpoint } from './portable-endpoint.ts'
+import type { Breakage, Endpoint } from './endpoint.ts'
 import type { Side } from './plane.ts'
-import type { Gate } from './portable-rates.ts'
+import type { Gate } from './rates.ts'
 
 export interface CarryEnd {
   readonly endedBy: Side
@@ -64,12 +65,17 @@ export class Carriage {
 
   /** `back`: the gate of the other direction, whose reader `from` has been slow. */
   #connect(from: Endpoint, to: Endpoint, side: Side, gate: Gate | null, back: Gate | null, count: (bytes: number) => void): void {
+    const moved = (bytes: number): void => {
+      count(bytes)
+      if (gate?.pass(bytes) === false || to.full) from.pause()
+    }
+    from.carryTo(to, gate === null)
     from.listener = {
       data: (chunk) => {
-        count(chunk.length)
         to.write(chunk)
-        if (gate?.pass(chunk.length) === false || to.full) from.pause()
+        moved(chunk.length)
       },
+      moved,
       end: () => this.#onEnd(to, side),
       failed: (how) => this.#onFailed(from, to, side, how),
       drain: () => {

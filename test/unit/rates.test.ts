@@ -1,7 +1,7 @@
-/** Rates of the portable plane with a clock moved by hand: the mean holds, turns are shared, nobody waits for another's. */
+/** Rates with a clock moved by hand: the mean holds, turns are shared, nobody waits for another's. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { Rates } from '../../lib/plane/portable-rates.ts'
-import type { Gate } from '../../lib/plane/portable-rates.ts'
+import { Rates } from '../../lib/plane/rates.ts'
+import type { Gate } from '../../lib/plane/rates.ts'
 
 const CHUNK = 64 * 1024
 

@@ -1,5 +1,5 @@
 /**
- * Rates of the portable plane: one token bucket per name and direction, shared by the connections carried under that name.
+ * Rates, on every plane: one token bucket per name and direction, shared by the connections carried under that name.
  *
  * A chunk that has been read always passes, and may leave the bucket in debt; then its connection isn't read until the
  * debt is paid and its turn has come (first come, first served). So senders feel back-pressure, nothing is dropped, and
@@ -13,7 +13,7 @@ export type Direction = 'up' | 'down'
 
 /** What a bucket saves up, in seconds of its rate. */
 const BURST_SECONDS = 0.1
-/** What one turn may read at once: the most that Node reads from a socket. */
+/** What one turn may read at once: the most that a plane reads from a socket. */
 const TURN_BYTES = 64 * 1024
 /** Timers are no finer. */
 const SHORTEST_WAIT_MS = 1

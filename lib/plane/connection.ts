@@ -1,23 +1,23 @@
 /**
- * One connection on the portable plane: asks its brain, performs the answers on two endpoints.
+ * One connection, on any plane: asks its brain, performs the answers on two endpoints.
  *
  * Events are queued while a brain is being asked, so it is never entered twice. The connection is over when a result
  * is fixed (reset, close, cut, both ends, a breakage); `closed` follows when both descriptors are closed.
  */
 import type { Brain, CarryResult, DialTarget, PlaneAction, PlaneEvent, Side, TlsFailure, TlsServer } from './plane.ts'
-import type { Dialling } from './portable-dial.ts'
-import { dial } from './portable-dial.ts'
-import { Carriage } from './portable-carry.ts'
-import { SILENT } from './portable-endpoint.ts'
-import type { Breakage, Endpoint } from './portable-endpoint.ts'
+import { Carriage } from './carriage.ts'
+import type { Dial, Dialling } from './dialling.ts'
+import { SILENT } from './endpoint.ts'
+import type { Breakage, Endpoint } from './endpoint.ts'
 import type { SecureServers } from './portable-secure.ts'
-import type { Rates } from './portable-rates.ts'
+import type { Rates } from './rates.ts'
 
 export interface ConnectionHost {
   readonly answer: ((question: unknown) => Promise<unknown>) | undefined
   /** A brain threw: a defect of ours. The connection is reset. */
   readonly defect: (error: unknown) => void
   readonly closed: () => void
+  readonly dial: Dial
   readonly rates: Rates
   readonly secureServers: SecureServers
 }
@@ -37,8 +37,9 @@ const MAX_QUEUED_BYTES = 1 << 20
 
 type Ending = Pick<CarryResult, 'endedBy' | 'how'>
 
-export class PortableConnection {
-  readonly #client: Endpoint
+export class Connection {
+  /** Another one once it is released for TLS. */
+  #client: Endpoint
   readonly #brain: Brain
   readonly #host: ConnectionHost
   readonly #acceptedAtMs = performance.now()
@@ -51,6 +52,7 @@ export class PortableConnection {
   readonly #open = new Set<Endpoint>()
   #up = new Buffers()
   readonly #down = new Buffers()
+  #securing = false
   #handshake: { abandon(): void } | null = null
   #carriage: Carriage | null = null
   #ending: Ending | null = null
@@ -182,6 +184,7 @@ export class PortableConnection {
         if (!this.#wantsMore(buffers)) endpoint.pause()
         this.#dispatch({ type: 'received', side, bytes: buffers.held })
       },
+      moved: () => undefined,
       end: () => this.#dispatch({ type: 'ended', side }),
       failed: (how) => this.#broke(side, how),
       drain: () => undefined,
@@ -200,27 +203,34 @@ export class PortableConnection {
   }
 
   #secure(server: TlsServer, timeoutMs: number): void {
-    if (this.#handshake) return
+    if (this.#securing) return
+    this.#securing = true
     const { held } = this.#down
     this.#down.held = new Uint8Array()
     this.#down.limitBytes = 0
-    const handshake = this.#host.secureServers.begin(this.#client.release(held), server, timeoutMs, (result) => {
-      if (this.#ending) return
-      if (typeof result === 'string') return this.#secureFailed(result)
-      this.#client.secured(result.socket)
-      this.#listen(this.#client, 'client', this.#down)
-      this.#dispatch({ type: 'secured', side: 'client', session: result.session })
-    })
-    this.#handshake = handshake
     // Of the endpoint only a breakage is heard until then.
-    this.#client.listener = { ...SILENT, failed: () => handshake.closed() }
+    this.#client.listener = { ...SILENT, failed: () => this.#secureFailed('closed') }
+    this.#client.release(held, (tcp, endpoint) => {
+      this.#open.delete(this.#client)
+      this.#client = endpoint
+      this.#adopt(endpoint, 'client', this.#down)
+      const handshake = this.#host.secureServers.begin(tcp, server, timeoutMs, (result) => {
+        if (this.#ending) return
+        if (typeof result === 'string') return this.#secureFailed(result)
+        endpoint.secured(result.socket)
+        this.#listen(endpoint, 'client', this.#down)
+        this.#dispatch({ type: 'secured', side: 'client', session: result.session })
+      })
+      this.#handshake = handshake
+      endpoint.listener = { ...SILENT, failed: () => handshake.closed() }
+    })
   }
 
   /** Node has sent the alert and closes; who is late gets no more than a reset. */
   #secureFailed(reason: TlsFailure): void {
     this.#finish({ endedBy: reason === 'timeout' ? 'local' : 'client', how: 'error' })
     this.#client.listener = SILENT
-    if (reason === 'timeout') this.#client.reset()
+    if (reason === 'timeout' || this.#handshake === null) this.#client.reset()
     this.#dropUpstream()
     this.#dispatch({ type: 'secure-failed', side: 'client', reason })
     this.#closeIfGone()
@@ -230,7 +240,7 @@ export class PortableConnection {
     this.#dropUpstream()
     const buffers = new Buffers()
     this.#up = buffers
-    this.#dialling = dial(target, timeoutMs, (result) => {
+    this.#dialling = this.#host.dial(target, timeoutMs, (result) => {
       this.#dialling = null
       if (typeof result === 'string') return this.#dispatch({ type: 'dial-failed', reason: result })
       this.#upstream = result
