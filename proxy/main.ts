@@ -68,7 +68,7 @@ export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Li
   const nodes = new Nodes({ self, host: config.host, tls, health: config.health, log, now, random: Math.random, onHealth })
   lifecycle.started('nodes', () => nodes.close())
   const routes = new Routes(prefix)
-  const nearest = new Nearest({ settings: config.nearest, nodes, placements: (service) => routes.placements(service) })
+  const nearest = new Nearest({ settings: config.nearest, host: config.host, region: config.region, nodes, placements: (service) => routes.placements(service) })
   const onHit = (hit: LimitHit): void => measures.limited(hit)
   const turnstile = new Turnstile({ ...config.limits, now, onHit })
   lifecycle.started('turnstile', () => turnstile.close())

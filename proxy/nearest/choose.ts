@@ -6,7 +6,8 @@
  *    end: a wrong verdict costs time, it never refuses a client.
  * 2. Score: smoothed latency, raised softly by load, so that a busy node counts as at most twice as far (+ 1 ms).
  * 3. Hysteresis: the node chosen last for this service stays first unless the best one is better by both settings.
- * 4. Scores that are equal to a tenth of a millisecond: the smaller tie number.
+ * 4. Nothing measured yet: own host, own region, elsewhere.
+ * 5. Scores that are equal to a tenth of a millisecond: the smaller tie number.
  */
 export interface Contender {
   readonly node: string
@@ -14,6 +15,8 @@ export interface Contender {
   readonly latencyMs: number | null
   /** A signed hop needs an open session; others always have one. */
   readonly session: boolean
+  /** 0: on our host, 1: in our region, 2: elsewhere. What to go by while nothing is measured. */
+  readonly distance: number
   readonly healthy: boolean
   /** Whether its agent says that this service answers there. */
   readonly available: boolean
@@ -89,7 +92,12 @@ function tierOf({ healthy, available, session, latencyMs, draining = false, busy
 }
 
 function compare(left: Ranked, right: Ranked): number {
-  return TIERS.indexOf(left.tier) - TIERS.indexOf(right.tier) || step(left) - step(right) || left.contender.tie - right.contender.tie
+  return TIERS.indexOf(left.tier) - TIERS.indexOf(right.tier) || step(left) - step(right) || guess(left) - guess(right) || left.contender.tie - right.contender.tie
+}
+
+/** Only without a score: a measured one knows better. */
+function guess({ score: scoreMs, contender }: Ranked): number {
+  return scoreMs === null ? contender.distance : 0
 }
 
 /** The score in steps of the resolution, so that noise doesn't decide between equals; without a score after all others. */

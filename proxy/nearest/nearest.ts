@@ -22,6 +22,9 @@ export interface Standing extends Contender {
 
 export interface NearestOptions {
   readonly settings: ChooseSettings
+  /** Where this proxy is. */
+  readonly host: string
+  readonly region: string
   readonly nodes: { get(id: string): KnownNode | undefined }
   readonly placements: (service: string) => readonly Placement[]
 }
@@ -83,6 +86,11 @@ export class Nearest {
     this.#options.nodes.get(id)?.dialled(REACHED.has(outcome) ? null : outcome)
   }
 
+  #distance({ host, region }: NodeRow): number {
+    if (host === this.#options.host) return 0
+    return region === this.#options.region ? 1 : 2
+  }
+
   #standing(service: string, { node, role }: Placement, busy: boolean): Standing | null {
     const known = this.#options.nodes.get(node)
     if (!known) return null
@@ -105,6 +113,7 @@ export class Nearest {
       latencyMs,
       load,
       session: reachable,
+      distance: this.#distance(known.row),
       healthy: health.healthy,
       available: unavailable === undefined,
       draining,

@@ -26,12 +26,12 @@ export interface NodeOptions {
   readonly now: () => number
   /** 0 <= random < 1 */
   readonly random: () => number
-  /** How each probe went; null: well. */
-  readonly onProbe?: (node: Node, failure: string | null) => void
   /** It became unhealthy, or well again. */
   readonly onHealth?: (node: string) => void
 }
 
+/** A node that we have never reached may be starting like us: asked again after this, then twice as much, up to the interval. */
+const FIRST_RETRY_MS = 100
 /** Probes are moved by up to this share of the interval, both ways. */
 const JITTER = 0.1
 /** A dial to another host: TCP, TLS, header and its answer, and one to spare. */
@@ -44,6 +44,7 @@ export class Node {
   #target: DialTarget | null = null
   #session: SessionClient | null = null
   #timer: NodeJS.Timeout | undefined
+  #retryMs = FIRST_RETRY_MS
   readonly health: Health
   /** Header to pong. */
   readonly latency = new Latency()
@@ -138,11 +139,16 @@ export class Node {
 
   /** Never rejects. */
   async #probe(): Promise<void> {
-    const { self, health, now, random, onProbe } = this.#options
+    const { self, health, now, random } = this.#options
     const failure = await this.#measure(self, this.patienceMs(health.timeoutMs))
     if (this.#stopped.signal.aborted) return
+    if (failure !== null && this.latency.smoothedMs === null && this.#retryMs < health.intervalMs) {
+      // It is unproven anyway; its health is judged by what lasts.
+      this.#schedule(this.#retryMs)
+      this.#retryMs *= 2
+      return
+    }
     this.#report(failure === null ? this.health.probeSucceeded(now()) : this.health.probeFailed(failure, now()))
-    onProbe?.(this, failure)
     this.#schedule(health.intervalMs * (1 + JITTER * (2 * random() - 1)))
   }
 

@@ -72,7 +72,7 @@ describe.skipIf(missing !== null)(`PostgreSQL behind an address${missing === nul
       const row: NodeRow = { id: node.id, region: node.id, host: 'h', hop: 'signed-v2', endpoint: '[::1]:1', socket: node.socket, keys: [{ epoch: 1, key: KEY }] }
       nodes.put(node.id, row)
     }
-    const nearest = new Nearest({ settings: { hysteresisPercent: 20, hysteresisMs: 1 }, nodes, placements: () => holders })
+    const nearest = new Nearest({ settings: { hysteresisPercent: 20, hysteresisMs: 1 }, host: 'h', region: 'r', nodes, placements: () => holders })
     const turnstile = new Turnstile({ queueLength: 0, queueMs: 1, now, onHit: () => undefined })
     const entrance = new Entrance({
       decide: (_source, _destination, port) => {

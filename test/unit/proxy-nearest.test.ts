@@ -20,6 +20,7 @@ const contender = (node: string, latencyMs: number | null, more: Partial<Contend
   node,
   latencyMs,
   session: true,
+  distance: 2,
   healthy: true,
   available: true,
   load: 0,
@@ -97,6 +98,13 @@ describe('choice', () => {
     expect(order([])).toEqual([])
   })
 
+  test('while nothing is measured: own host, own region, elsewhere; a measurement knows better', () => {
+    const contenders = [contender('elsewhere', null), contender('region', null, { distance: 1, tie: 3 }), contender('host', null, { distance: 0, tie: 9 })]
+    expect(order(contenders)).toEqual(['host', 'region', 'elsewhere'])
+    expect(order([...contenders, contender('measured', 150)])).toEqual(['measured', 'host', 'region', 'elsewhere'])
+    expect(order([contender('own', 1.01, { distance: 0, tie: 2 }), contender('other', 1.02, { tie: 1 })])).toEqual(['other', 'own'])
+  })
+
   test('the present node stays unless another one is better by the share and by the milliseconds', () => {
     expect(order([contender('a', 10), contender('b', 9)], 'a')).toEqual(['a', 'b'])
     expect(order([contender('a', 10), contender('b', 7.9)], 'a')).toEqual(['b', 'a'])
@@ -164,7 +172,7 @@ describe('explain', () => {
   class Fixture {
     readonly known = new Map<string, KnownNode & { reachable: boolean; load: number }>()
     readonly routes = new Routes(0xfdaa)
-    readonly nearest = new Nearest({ settings: SETTINGS, nodes: this.known, placements: (id) => this.routes.placements(id) })
+    readonly nearest = new Nearest({ settings: SETTINGS, host: 'h', region: 'r', nodes: this.known, placements: (id) => this.routes.placements(id) })
 
     readonly admissions = new Admissions({ queueLength: 4, queueMs: 1000 })
     readonly uses = new Map<string, LimitUse>()
