@@ -4,12 +4,14 @@
  */
 import { randomBytes } from 'node:crypto'
 import { closeSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
 import { z } from 'zod'
 import { NearcastError } from '../../lib/errors.ts'
 import type { ListeningSocket } from '../../lib/kernel/listen.ts'
 import { ApiClient } from '../api-client.ts'
 import type { RedisObject } from '../api-objects.ts'
 import { anyObject, joinToken, listOf, orgObject, redisObject } from '../api-objects.ts'
+import { fleetLatencies } from '../latency/report.ts'
 import { appHostAddress } from './app-address.ts'
 import { EdgeCertificates } from './edge-certificates.ts'
 import { RUN_DIRECTORY } from './inside-protocol.ts'
@@ -25,6 +27,9 @@ import type { Topology } from './topology.ts'
 import { FIRST_INHERITED_FD, World } from './world.ts'
 
 const READY_TIMEOUT_MS = 45_000
+/** A cluster whose proxies measure for longer stands all the same. */
+const MEASURED_TIMEOUT_MS = 10_000
+const MEASURED_INTERVAL_MS = 100
 const TOKEN_BYTES = 32
 
 export interface ClusterOptions {
@@ -110,6 +115,8 @@ export class Cluster {
     await this.#startPrograms()
     await this.#createDatabases()
     await this.#startForwarder()
+    this.#progress('latencies')
+    await this.#measured()
   }
 
   async #createOrg(name: string): Promise<void> {
@@ -154,6 +161,16 @@ export class Cluster {
     this.databases = await Promise.all(
       databases.map(({ org, ...body }) => this.client.post(`/v1/orgs/${encodeURIComponent(org)}/redis`, { ...body, tls: { policy: 'auto' } }, redisObject)),
     )
+  }
+
+  /** Until every proxy has measured every node a connection may go to a farther one. */
+  async #measured(): Promise<void> {
+    const deadlineMs = performance.now() + MEASURED_TIMEOUT_MS
+    while (performance.now() < deadlineMs) {
+      const { proxies } = await this.client.get('/v1/latency', fleetLatencies)
+      if (proxies.length === this.topology.hosts.length && proxies.every(({ nodes }) => nodes.every(({ rtt }) => rtt !== null))) return
+      await delay(MEASURED_INTERVAL_MS)
+    }
   }
 
   /** The first demo database, from its organization's app host in its own region. */
