@@ -118,6 +118,7 @@ export const CODES = {
   'node.endpoint-invalid': 400,
   'proxy-header.invalid': 400,
   'proxy-header.too-long': 400,
+  'receiver.unreachable': 502,
 } as const satisfies Record<string, number>
 
 export type ErrorCode = keyof typeof CODES

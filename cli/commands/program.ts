@@ -12,6 +12,7 @@ import { addFleetCommands } from './fleet.ts'
 import { addGrantCommands } from './grants.ts'
 import { addLatencyCommand } from './latency.ts'
 import { addLimitsCommands } from './limits.ts'
+import { addProxyProtocolCommand } from './proxy-protocol.ts'
 import { addRedisCommands } from './redis.ts'
 import { addRegistryCommands } from './registry.ts'
 import { addAddressSettings } from './address-settings.ts'
@@ -48,6 +49,7 @@ export function createProgram(version: string): Command {
   addTopCommand(program, withSession)
   addLatencyCommand(program, withSession)
   addDoctorCommand(program)
+  addProxyProtocolCommand(program)
   addCompletionCommand(program)
   return program
 }
