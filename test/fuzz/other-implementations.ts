@@ -106,7 +106,9 @@ function ask(path: string, bytes: Uint8Array): Promise<string | null> {
     socket.on('error', () => {})
     socket.on('close', () => {
       clearTimeout(timer)
-      resolve(/seen:(.*):seen/s.exec(text)?.[1] ?? null)
+      // Both write nothing for port 0.
+      const seen = /seen:(\S*) (\S*) (\S*) (\S*):seen/.exec(text)
+      resolve(seen === null ? null : `${seen[1]} ${seen[2]} ${seen[3] === '' ? '0' : seen[3]} ${seen[4] === '' ? '0' : seen[4]}`)
     })
     socket.write(bytes)
   })
