@@ -97,11 +97,19 @@ export class ProvidedBuffers {
     this.#take(id)
   }
 
-  /** The kernel found none. @returns whether it has more now */
+  /** The kernel found none: it gets more of them from here on. @returns whether it has some now */
   ranOut(): boolean {
-    if (this.#lentCount >= this.#lentWanted) this.#lentWanted = Math.min(this.#options.maxLent, this.#lentWanted * 2)
+    // Many connections find out at once, and mean one shortage: with all of it lent out anew it is over.
+    if (this.#lentCount < this.#lentWanted) this.#lentWanted = Math.min(this.#options.maxLent, this.#lentWanted * 2)
     this.lend()
     return this.#lentCount > 0
+  }
+
+  /** Few are left: what can wait elsewhere should. */
+  get scarce(): boolean {
+    const { segmentBuffers, maxSegments } = this.#options
+    const left = this.#spare.length + (maxSegments - this.#segments.length) * segmentBuffers
+    return left * 4 < segmentBuffers * maxSegments
   }
 
   /** @returns one for writing, or -1 when there is none. */

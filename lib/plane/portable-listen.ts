@@ -9,7 +9,7 @@ import type { ListenOptions as NetListenOptions, Server } from 'node:net'
 import { NearcastError } from '../errors.ts'
 import type { ListenTarget } from './plane.ts'
 
-const BACKLOG = 4096
+export const BACKLOG = 4096
 
 /** @throws NearcastError listen.in-use, listen.denied, listen.failed */
 export async function bind(server: Server, target: ListenTarget): Promise<void> {
@@ -55,7 +55,7 @@ function optionsOf(target: ListenTarget): NetListenOptions & { fd?: number } {
   }
 }
 
-function isAnswered(path: string): Promise<boolean> {
+export function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ path })
     socket.on('error', (error) => resolve(codeOf(error) !== 'ECONNREFUSED'))
@@ -70,7 +70,7 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : ''
 }
 
-function listenError(error: unknown, target: ListenTarget): NearcastError {
+export function listenError(error: unknown, target: ListenTarget): NearcastError {
   const place = target.kind === 'tcp' ? `[${target.host}]:${target.port}` : target.kind === 'unix' ? target.path : `descriptor ${target.fd}`
   switch (codeOf(error)) {
     case 'EADDRINUSE':

@@ -20,8 +20,8 @@ const CARRY: PlaneAction = { type: 'carry' }
 
 type Script = (event: PlaneEvent, id: number) => readonly PlaneAction[] | undefined
 
-export function planeContract(name: string, makePlane: () => Plane): void {
-  describe.each<Transport>(['tcp', 'unix', 'tls'])(`${name} plane over %s`, (transport) => {
+export function planeContract(name: string, makePlane: () => Plane, transports: readonly Transport[] = ['tcp', 'unix', 'tls']): void {
+  describe.each<Transport>(transports)(`${name} plane over %s`, (transport) => {
     /** A Unix socket has no RST and no route. */
     const onNetwork = transport === 'unix' ? undefined : test
     const onTls = transport === 'tls' ? test : undefined

@@ -1,0 +1,126 @@
+/**
+ * Accepting on a ring: one multishot accept per listening socket, two questions to the kernel per connection (who, and to
+ * where), and none about options: accepted sockets inherit those of the listening one.
+ */
+import { unlinkSync } from 'node:fs'
+import { Descriptor } from '../../kernel/descriptor.ts'
+import { errnoName } from '../../kernel/ffi.ts'
+import { peerCredentials } from '../../kernel/peer-credentials.ts'
+import { isUnixName, localName, peerName, resetOnClose } from '../../kernel/stream-socket.ts'
+import type { Connections } from '../connections.ts'
+import type { ListenOptions, Listener, Peer, SocketAddress } from '../plane.ts'
+import { MAX_CONNECTIONS } from '../portable-accept.ts'
+import { addressOf } from './address.ts'
+import { RingEndpoint } from './endpoint.ts'
+import { openListener } from './listen.ts'
+import { MORE, OPERATION } from './ring-loop.ts'
+import type { RingLoop, RingUser } from './ring-loop.ts'
+
+/** Without descriptors or memory there is nothing to accept with: others must close some first. */
+const RETRY_MS = 100
+
+/** @throws NearcastError listen.in-use, listen.denied, listen.failed */
+export async function acceptOnRing(loop: RingLoop, options: ListenOptions, connections: Connections): Promise<Listener> {
+  const { descriptor, path } = await openListener(options.target)
+  return new RingListener(loop, descriptor, path, options, connections)
+}
+
+class RingListener implements Listener, RingUser {
+  readonly port: number
+  readonly rejected = { limit: 0, handshake: 0 }
+  readonly #loop: RingLoop
+  readonly #descriptor: Descriptor
+  /** Removed with the listener; null when it isn't ours to remove. */
+  readonly #path: string | null
+  readonly #unix: boolean
+  readonly #options: ListenOptions
+  readonly #connections: Connections
+  readonly #slot: number
+  #open = 0
+  #armed = false
+  #retry: NodeJS.Timeout | undefined
+  #closing: Promise<void> | undefined
+  #ended: (() => void) | undefined
+
+  constructor(loop: RingLoop, descriptor: Descriptor, path: string | null, options: ListenOptions, connections: Connections) {
+    this.#loop = loop
+    this.#descriptor = descriptor
+    this.#path = path
+    this.#options = options
+    this.#connections = connections
+    const name = localName(descriptor.fd)
+    this.#unix = name !== null && isUnixName(name)
+    this.port = name === null || this.#unix ? 0 : name.readUInt16BE(2)
+    this.#slot = loop.join(this)
+    this.#accept()
+  }
+
+  #accept(): void {
+    if (this.#closing || this.#armed) return
+    this.#armed = true
+    this.#loop.accept(this.#slot, this.#descriptor.fd)
+  }
+
+  completed(operation: number, result: number, flags: number): void {
+    if (operation !== OPERATION.accept) return
+    if ((flags & MORE) === 0) this.#armed = false
+    if (result >= 0) this.#accepted(result)
+    if (this.#armed) return
+    if (this.#closing) return this.#end()
+    if (result >= 0 || errnoName(result) === 'ECONNABORTED' || errnoName(result) === 'EINTR') this.#accept()
+    else this.#retry = setTimeout(() => this.#accept(), RETRY_MS)
+  }
+
+  #accepted(fd: number): void {
+    const { maxConnections = MAX_CONNECTIONS } = this.#options
+    if (this.#closing || this.#open >= maxConnections) {
+      if (!this.#closing) this.rejected.limit++
+      if (!this.#unix) resetOnClose(fd)
+      new Descriptor(fd).close()
+      return
+    }
+    this.#open++
+    const [source, destination] = this.#unix ? [null, null] : [nullable(peerName(fd)), nullable(localName(fd))]
+    const endpoint = new RingEndpoint(this.#loop, fd, this.#unix)
+    this.#connections.enter(this.#options, endpoint, { source, destination, peer: this.#unix ? processOf(fd) : { kind: 'anonymous' } }, () => this.#open--)
+  }
+
+  /** Accepting is cancelled first: what is in the kernel's queue by then is refused, not lost in silence. */
+  close(): Promise<void> {
+    this.#closing ??= new Promise((resolve) => {
+      this.#ended = resolve
+      clearTimeout(this.#retry)
+      if (this.#path !== null) remove(this.#path)
+      if (this.#armed) this.#loop.cancel(this.#slot, OPERATION.accept)
+      else queueMicrotask(() => this.#end())
+    })
+    return this.#closing
+  }
+
+  #end(): void {
+    this.#loop.leave(this.#slot)
+    this.#descriptor.close()
+    this.#ended?.()
+  }
+}
+
+function nullable(address: Buffer | null): SocketAddress | null {
+  return address && addressOf(address)
+}
+
+function processOf(fd: number): Peer {
+  try {
+    const { uid, pid } = peerCredentials(fd)
+    return { kind: 'process', uid, pid }
+  } catch {
+    return { kind: 'anonymous' }
+  }
+}
+
+function remove(path: string): void {
+  try {
+    unlinkSync(path)
+  } catch {
+    // Somebody was faster.
+  }
+}

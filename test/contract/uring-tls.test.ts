@@ -1,0 +1,14 @@
+/** The contract of planes on io_uring: TLS, which meets the ring in one connection. */
+import { test } from 'vitest'
+import { probeIoUring } from '../../lib/kernel/io-uring-probe.ts'
+import { UringPlane } from '../../lib/plane/uring/uring.ts'
+import { planeContract } from './plane.ts'
+import { secureContract } from './plane-secure.ts'
+
+const support = probeIoUring()
+if (support.answer === 'yes') {
+  planeContract('uring', () => new UringPlane(), ['tls'])
+  secureContract('uring', () => new UringPlane())
+} else {
+  test.skip(`io_uring is ${support.kind}: ${support.reason}`, () => undefined)
+}
