@@ -66,7 +66,12 @@ function verdictOn(demand: Demand, { what, ended }: Seen): Verdict {
 
 function describe({ what, text, ms }: Seen): string {
   if (what === 'answered') return 'payload answered'
-  if (what === 'other') return `answered ${JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text)}`
+  if (what === 'other') return `answered ${quoted(text.length > 40 ? `${text.slice(0, 40)}…` : text)}`
   if (what === 'silent') return `nothing within ${ms} ms`
   return what === 'unreachable' ? `no connection: ${text}` : what
+}
+
+/** The receiver is a stranger: nothing that it says may steer a terminal. JSON leaves DEL and the controls above it. */
+function quoted(text: string): string {
+  return JSON.stringify(text).replaceAll(/[\x7f-\x9f]/g, (control) => `\\u00${control.charCodeAt(0).toString(16)}`)
 }

@@ -82,17 +82,20 @@ test('the command starts', () => {
 test('the exported part works, and has types', () => {
   writeFileSync(
     join(home, 'use.mts'),
-    `import { decode, encodeV1, type Decoded } from 'nearcast/proxy-protocol'
+    `import { decode, encodeV1, HeaderReader, type Decoded, type ReadHeader } from 'nearcast/proxy-protocol'
 const header: Uint8Array = encodeV1({ family: 'ipv4', transport: 'stream', source: { ip: Uint8Array.of(192, 0, 2, 1), port: 1 }, destination: { ip: Uint8Array.of(192, 0, 2, 2), port: 2 } })
 const decoded: Decoded = decode(header)
 console.log(decoded.state, new TextDecoder().decode(header).trim())
+const reader = new HeaderReader({ maxBytes: 536 })
+const read: ReadHeader[] = Array.from(header, (byte) => reader.push(Uint8Array.of(byte)))
+console.log(read.at(-2)?.state, read.at(-1)?.state)
 // @ts-expect-error -- it is no text
 const never = (): unknown => decode('PROXY')
 console.assert(typeof never === 'function')
 `,
   )
   run(join(BIN, 'tsc'), ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022', '--types', '', '--ignoreConfig', 'use.mts'])
-  expect(run(process.execPath, ['use.mts'])).toBe('done PROXY TCP4 192.0.2.1 192.0.2.2 1 2\n')
+  expect(run(process.execPath, ['use.mts'])).toBe('done PROXY TCP4 192.0.2.1 192.0.2.2 1 2\nincomplete done\n')
   writeFileSync(join(home, 'inner.mjs'), `import 'nearcast/dist/lib/log.js'`)
   expect(() => run(process.execPath, ['inner.mjs'])).toThrow('ERR_PACKAGE_PATH_NOT_EXPORTED')
 })

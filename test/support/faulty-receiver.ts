@@ -56,7 +56,7 @@ export class FaultyReceiver {
   readonly #cut: (bytes: Buffer) => Cut
   readonly #banner: string
 
-  /** `banner`: said at once, before any header. */
+  /** `banner`: said at once, before any header; latin1. */
   constructor(fault: keyof typeof FAULTS | null, banner = '') {
     this.#cut = fault === null ? decode : FAULTS[fault]
     this.#banner = banner
@@ -76,7 +76,7 @@ export class FaultyReceiver {
   #serve(socket: Socket): void {
     this.#sockets.add(socket)
     socket.on('error', () => {}).on('close', () => this.#sockets.delete(socket))
-    if (this.#banner !== '') socket.write(this.#banner)
+    if (this.#banner !== '') socket.write(this.#banner, 'latin1')
     let held = Buffer.alloc(0)
     let inside = false
     socket.on('data', (chunk: Buffer) => {
