@@ -3,6 +3,7 @@
  */
 import { z } from 'zod'
 import { LOG_LEVELS } from '../lib/log.ts'
+import { WANTED_PLANES } from '../lib/plane/wanted.ts'
 import { isEntry } from './backends/allow-list.ts'
 
 /** Node ids and host names of the cluster: they end up in certificates and file names. */
@@ -24,6 +25,8 @@ export const agentConfig = z.strictObject({
   /** https://[address]:port */
   router: z.url(),
   joinTokenFile: z.string().min(1).optional(),
+  /** Who moves the bytes: `portable` is Node's sockets, and what `auto` takes; `uring` is the kernel's io_uring. */
+  plane: z.enum(WANTED_PLANES).default('auto'),
   hop: z
     .strictObject({
       /** Mutual TLS. */

@@ -19,7 +19,7 @@ import { createLogger } from '../lib/log.ts'
 import type { Logger } from '../lib/log.ts'
 import { choosePlane } from '../lib/plane/choose.ts'
 import type { HopTls } from '../lib/plane/plane.ts'
-import { configFile, exitWith, keepCompiled } from '../lib/program.ts'
+import { programOptions, exitWith, keepCompiled } from '../lib/program.ts'
 import { agentConfig } from './config.ts'
 import { AllowList } from './backends/allow-list.ts'
 import { Backends } from './backends/backends.ts'
@@ -76,8 +76,9 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
   const walls = wallsOf(config, log)
   const usable = walls instanceof NearcastError ? null : walls
 
-  const { plane, reason } = choosePlane('auto', { onDefect: (id, error) => log.error({ connection: id, error }, 'defect in a connection') })
+  const { plane, reason } = choosePlane(config.plane, { onDefect: (id, error) => log.error({ connection: id, error }, 'defect in a connection') })
   log.info({ plane: plane.name, reason }, 'plane')
+  metrics.plane.set({ plane: plane.name }, 1)
   lifecycle.started('plane', () => plane.destroy())
 
   const hopSessions = new HopSessions()
@@ -235,7 +236,9 @@ function reachedAt({ hop }: AgentConfig): { readonly endpoint: string; readonly 
 }
 
 async function main(): Promise<void> {
-  const config = loadConfig(agentConfig, { program: 'AGENT', file: configFile() })
+  const options = programOptions()
+  const loaded = loadConfig(agentConfig, { program: 'AGENT', file: options.config })
+  const config = { ...loaded, plane: options.plane ?? loaded.plane }
   const log = createLogger('agent', config.log.level)
   const lifecycle = new Lifecycle()
   stopOnSignals(lifecycle, (failed) => log.error({ failed }, 'stopped late'))

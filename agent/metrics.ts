@@ -1,7 +1,7 @@
 /**
  * What the agent counts. One place that knows all names; values that are cheaper read on demand are collected then.
  */
-import type { Counter } from '../lib/metrics.ts'
+import type { Counter, Gauge } from '../lib/metrics.ts'
 import { Metrics } from '../lib/metrics.ts'
 import { BackendWatch } from './backends/backend-watch.ts'
 import type { Backends } from './backends/backends.ts'
@@ -23,11 +23,13 @@ export class AgentMetrics {
   readonly refused: Counter<'reason'>
   readonly cut: Counter<'reason'>
   readonly restarts: Counter<'service'>
+  readonly plane: Gauge<'plane'>
 
   constructor() {
     this.connections = this.metrics.counter('connections_total', 'Connections admitted.', ['service', 'purpose'])
     this.refused = this.metrics.counter<'reason'>('refused_total', 'Connections refused, by reason.', ['reason'])
     this.cut = this.metrics.counter('cut_total', 'Live connections cut because the feed no longer allows them.', ['reason'])
+    this.plane = this.metrics.gauge('plane', 'Who moves the bytes.', ['plane'])
     this.restarts = this.metrics.counter('engine_restarts_total', 'Ends of an engine that were not asked for.', ['service'])
     // A reason that has happened once must not look as if it began with 1.
     for (const reason of ['bad-signature', 'replayed', 'malformed'] satisfies RefusalReason[]) this.refused.inc({ reason }, 0)

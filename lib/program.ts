@@ -2,13 +2,28 @@
 import { flushCompileCache } from 'node:module'
 import { parseArgs } from 'node:util'
 import { NearcastError, asNearcastError } from './errors.ts'
+import { WANTED_PLANES } from './plane/wanted.ts'
+import type { WantedPlane } from './plane/wanted.ts'
 
-/** `--config <file>`, the only option of a program. @throws NearcastError config.invalid */
-export function configFile(): string | undefined {
+export interface ProgramOptions {
+  readonly config?: string | undefined
+  /** Wins over the configuration's `plane`. */
+  readonly plane?: WantedPlane | undefined
+}
+
+/** `--config <file>` and `--plane <plane>`, the only options of a program that has a data plane. @throws NearcastError config.invalid */
+export function programOptions(): ProgramOptions {
+  const { config, plane } = parsed()
+  const wanted = WANTED_PLANES.find((each) => each === plane)
+  if (plane !== undefined && wanted === undefined) throw new NearcastError('config.invalid', `--plane is one of ${WANTED_PLANES.join(', ')}, not "${plane}".`)
+  return { config, plane: wanted }
+}
+
+function parsed(): { config?: string | undefined; plane?: string | undefined } {
   try {
-    return parseArgs({ options: { config: { type: 'string' } } }).values.config
+    return parseArgs({ options: { config: { type: 'string' }, plane: { type: 'string' } } }).values
   } catch (cause) {
-    throw new NearcastError('config.invalid', `${cause instanceof Error ? cause.message : String(cause)}. The only option is --config <file>.`, { cause })
+    throw new NearcastError('config.invalid', `${cause instanceof Error ? cause.message : String(cause)}. The only options are --config <file> and --plane <plane>.`, { cause })
   }
 }
 

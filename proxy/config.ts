@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { DEFAULT_PREFIX, networkOf, parseIpv6 } from '../lib/address.ts'
 import type { NetworkId } from '../lib/address.ts'
 import { LOG_LEVELS } from '../lib/log.ts'
+import { WANTED_PLANES } from '../lib/plane/wanted.ts'
 
 const id = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'use 1 to 40 lower-case letters, digits and dashes')
 const milliseconds = (least: number, most: number) => z.int().min(least).max(most)
@@ -35,8 +36,8 @@ export const proxyConfig = z
       .string()
       .regex(/^[0-9a-f]{4}$/, 'use four hexadecimal digits')
       .default(DEFAULT_PREFIX.toString(16)),
-    /** Who moves the bytes. `auto` takes the fastest one that this machine allows. */
-    plane: z.enum(['auto', 'portable']).default('auto'),
+    /** Who moves the bytes: `portable` is Node's sockets, and what `auto` takes; `uring` is the kernel's io_uring. */
+    plane: z.enum(WANTED_PLANES).default('auto'),
     /** Whether this program installs routes and nftables rules itself. false: the operator has done so. */
     manageHost: z.boolean().default(true),
     /** The interfaces whose source addresses can be believed, each for one network. */

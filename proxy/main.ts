@@ -16,7 +16,7 @@ import { createLogger } from '../lib/log.ts'
 import type { Logger } from '../lib/log.ts'
 import { Metrics } from '../lib/metrics.ts'
 import { choosePlane } from '../lib/plane/choose.ts'
-import { configFile, exitWith, keepCompiled } from '../lib/program.ts'
+import { programOptions, exitWith, keepCompiled } from '../lib/program.ts'
 import { ingressNetwork, proxyConfig } from './config.ts'
 import type { ProxyConfig } from './config.ts'
 import { Entrance } from './entrance.ts'
@@ -87,6 +87,7 @@ export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Li
 
   const { plane, reason } = choosePlane(config.plane, { onDefect: (id, error) => log.error({ id, error }, 'defect in a connection') })
   log.info({ plane: plane.name, reason }, 'plane')
+  metrics.gauge('plane', 'Who moves the bytes', ['plane']).set({ plane: plane.name }, 1)
   lifecycle.started('plane', () => plane.destroy())
   const limits = new Limits({ turnstile, plane, now })
   const departures = new Departures({ nowMs: now, setTimer: quietTimer, cut: (id) => void plane.cut(id) })
@@ -168,7 +169,9 @@ function ingressOf(config: ProxyConfig, prefix: number): ConstructorParameters<t
 }
 
 async function main(): Promise<void> {
-  const config = loadConfig(proxyConfig, { program: 'PROXY', file: configFile() })
+  const options = programOptions()
+  const loaded = loadConfig(proxyConfig, { program: 'PROXY', file: options.config })
+  const config = { ...loaded, plane: options.plane ?? loaded.plane }
   const log = createLogger('proxy', config.log.level)
   const lifecycle = new Lifecycle()
   stopOnSignals(lifecycle, (failed) => log.error({ failed }, 'stopped late'))

@@ -7,6 +7,8 @@ import { accessSync, constants, existsSync } from 'node:fs'
 import { probeFfi } from '../../lib/kernel/ffi.ts'
 import type { Support } from '../../lib/kernel/ffi.ts'
 import { probeIoUring } from '../../lib/kernel/io-uring-probe.ts'
+import type { IoUringSupport } from '../../lib/kernel/io-uring-probe.ts'
+import { autoReason } from '../../lib/plane/choose.ts'
 import { probeUserNamespaces, userNamespaceAdvice } from '../dev/user-namespaces.ts'
 import type { Finding } from './finding.ts'
 import type { Read } from './limits.ts'
@@ -51,7 +53,7 @@ export async function checkFeatures(read: Read): Promise<Finding[]> {
   return [
     finding('ffi', 'system calls that Node has no interface for', probeFfi(), 'install again with optional packages: npm ci --include=optional'),
     finding('user-namespaces', 'nearcast dev, walls around databases', namespaces, userNamespaceAdvice((file) => read(`/proc/sys/${file}`)?.trim() ?? null)),
-    finding('io_uring', 'the fast plane (else the portable one)', probeIoUring(), 'sysctl -w kernel.io_uring_disabled=0; in a container allow io_uring_setup in its seccomp profile'),
+    finding('io_uring', 'plane "uring" of proxy and agent ("auto" takes the portable one)', probeIoUring(), 'sysctl -w kernel.io_uring_disabled=0; in a container allow io_uring_setup in its seccomp profile'),
     ...tried,
     finding('packet-sockets', 'nearcast dev: the relay of links', await inNamespace(PACKET_SOCKET), 'give the container NET_RAW'),
     finding('tun', 'a tunnel from this machine (else in user space)', tun(), 'load the kernel module tun, or give the container /dev/net/tun'),
@@ -61,9 +63,9 @@ export async function checkFeatures(read: Read): Promise<Finding[]> {
 /** Prints nothing and ends with 0 when one can be opened. */
 const PACKET_SOCKET = [process.execPath, import.meta.filename.replace(/features(\.[jt]s)$/, 'packet-probe$1')]
 
-function finding(id: string, use: string, support: Support, todo: string): Finding {
+function finding(id: string, use: string, support: Support | IoUringSupport, todo: string): Finding {
   const base = { id, group: 'kernel', for: use, answer: support.answer } as const
-  if (support.answer === 'yes') return { ...base, reason: 'it works' }
+  if (support.answer === 'yes') return { ...base, reason: 'features' in support ? autoReason(support) : 'it works' }
   return { ...base, reason: support.reason, ...(support.answer === 'no' && { todo }) }
 }
 

@@ -148,10 +148,18 @@ test('listens on an inherited descriptor', async () => {
 })
 
 test('which plane runs, and why', async () => {
-  const chosen = choosePlane('auto')
-  expect(chosen).toMatchObject({ plane: { name: 'portable' }, reason: expect.stringMatching(/only plane/) })
-  await chosen.plane.destroy()
-  expect(() => choosePlane('uring')).toThrow(expect.objectContaining({ code: 'plane.unavailable' }))
+  const works = { answer: 'yes', features: [] } as const
+  const refused = { answer: 'no', kind: 'refused', reason: 'io_uring_setup: EPERM' } as const
+  for (const [wanted, support, reason] of [
+    ['auto', works, 'io_uring works here; set plane to "uring" to use it'],
+    ['auto', refused, 'io_uring is refused here: io_uring_setup: EPERM'],
+    ['portable', works, 'configured'],
+  ] as const) {
+    const chosen = choosePlane(wanted, {}, () => support)
+    expect(chosen).toMatchObject({ plane: { name: 'portable' }, reason })
+    await chosen.plane.destroy()
+  }
+  expect(() => choosePlane('uring', {}, () => refused)).toThrow(expect.objectContaining({ code: 'plane.unavailable', message: expect.stringContaining('EPERM') }))
 })
 
 test('names in certificates: one URI of ours, or nobody', () => {
