@@ -9,7 +9,7 @@ interface CheckFlags {
   readonly speaks: string
   readonly payload?: string
   readonly expect?: string
-  readonly only: readonly (1 | 2)[]
+  readonly only?: readonly (1 | 2)[]
   readonly timeout: number
   readonly connections: number
   readonly slow?: true
@@ -24,7 +24,7 @@ export function addProxyProtocolCommand(program: Command): void {
     .option('--speaks <protocol>', 'what the application behind it speaks: redis, http, echo, smtp, ssh', 'redis')
     .option('--payload <text>', 'anything else: what to send behind the header (\\r \\n \\xHH are understood; empty where the server speaks first)')
     .option('--expect <text>', 'how the answer begins; /…/ is a regular expression')
-    .option('--only <version>', 'v1 or v2: that version must be spoken (else either)', version, [1, 2] as const)
+    .option('--only <version>', 'v1 or v2: that version must be spoken (else either)', version)
     .option('--timeout <ms>', 'how long to wait for an answer', within(50, 60_000), 2000)
     .option('--connections <count>', 'at the same time', within(1, 64), 4)
     .option('--slow', 'also cases that take up to 15 seconds: late headers, silence')
@@ -42,7 +42,7 @@ export function addProxyProtocolCommand(program: Command): void {
         receiver: parseReceiver(name),
         name,
         conversation: conversationOf(speaks, payload, expect),
-        versions: only,
+        versions: only ?? [1, 2],
         timeoutMs: timeout,
         connections,
         slow: slow === true,

@@ -18,9 +18,21 @@ export const NO_HEADER: CheckCase = {
 }
 
 const others: readonly CheckCase[] = [
-  { id: 'garbage', title: '64 bytes of garbage', version: null, section: '2', demand: 'refuse', parts: together(GARBAGE), todo: 'Abort as soon as the bytes are neither a signature nor "PROXY".' },
-  { id: 'http', title: 'an HTTP request', version: null, section: '2', demand: 'refuse', parts: only(text('GET / HTTP/1.1\r\nhost: example\r\n\r\n')), todo: 'Abort as soon as the bytes are neither a signature nor "PROXY".' },
-  { id: 'silence', title: 'nothing at all, for 12 s', version: null, section: '2', demand: 'may-refuse', parts: only(12_000), todo: 'Limit the time for the header (5 s serve well): silent connections use up descriptors.', known: 'CVE-2021-23409', slow: true },
+  {
+    id: 'garbage', title: '64 bytes of garbage', version: null, section: '2', demand: 'refuse',
+    parts: together(GARBAGE),
+    todo: 'Abort as soon as the bytes are neither a signature nor "PROXY".',
+  },
+  {
+    id: 'http', title: 'an HTTP request', version: null, section: '2', demand: 'refuse',
+    parts: only(text('GET / HTTP/1.1\r\nhost: example\r\n\r\n')),
+    todo: 'Abort as soon as the bytes are neither a signature nor "PROXY".',
+  },
+  {
+    id: 'silence', title: 'nothing at all, for 12 s', version: null, section: '2', demand: 'may-refuse',
+    parts: only(12_000),
+    todo: 'Limit the time for the header (5 s serve well): silent connections use up descriptors.', known: 'CVE-2021-23409', slow: true,
+  },
 ]
 
 export const CASES: readonly CheckCase[] = [NO_HEADER, ...casesV1, ...casesV2, ...others]

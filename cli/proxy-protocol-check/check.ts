@@ -37,13 +37,17 @@ export interface CheckReport {
   readonly cases: readonly Judged[]
 }
 
+/** After connecting, before going away again: a receiver need not say anything. */
+const LOOK_MS = 100
+
 /** @throws NearcastError receiver.unreachable */
 export async function check(options: CheckOptions): Promise<CheckReport> {
   const { versions, conversation, slow } = options
   await reach(options)
   // A server that speaks first would answer whatever stands behind the first header.
   const sensible = (each: CheckCase): boolean => each.demand !== 'payload' || conversation.payload.length > 0
-  const wanted = CASES.filter((each) => (each.version === null || versions.includes(each.version)) && (slow || each.slow !== true) && sensible(each))
+  const asked = (each: CheckCase): boolean => (each.version === null || versions.includes(each.version)) && (slow || each.slow !== true)
+  const wanted = CASES.filter((each) => asked(each) && sensible(each))
   const first = wanted.filter((each) => each === NO_HEADER || BASIC.has(each.id))
   const judged = new Map<string, Judged>()
   await run(options, first, judged)
@@ -56,7 +60,7 @@ export async function check(options: CheckOptions): Promise<CheckReport> {
     options.progress(`speaks version ${speaks.join(' and ')}; ${rest.length} more cases`)
     await run(options, rest, judged)
     const again = CASES.find((each) => judged.get(each.id)?.verdict === 'ok' && BASIC.has(each.id))
-    if (again !== undefined) await run(options, [{ ...again, id: 'afterwards', title: 'still serves afterwards', todo: 'Find the case that stopped it: run one version at a time, with --connections 1.' }], judged)
+    if (again !== undefined) await run(options, [afterwards(again)], judged)
   }
   const cases = [...wanted.map(({ id }) => judged.get(id)), judged.get('afterwards')].filter((each) => each !== undefined)
   const count = (verdict: Judged['verdict']): number => cases.filter((each) => each.verdict === verdict).length
@@ -65,14 +69,21 @@ export async function check(options: CheckOptions): Promise<CheckReport> {
   return { receiver: options.name, conversation: conversation.name, speaks, passed, finding: finding(options, speaks, counts.fails, cases), counts, cases }
 }
 
-async function reach({ receiver, name, timeoutMs }: CheckOptions): Promise<void> {
-  const seen = await exchange({ receiver, parts: ['end'], isAnswer: () => true, timeoutMs: Math.min(timeoutMs, 200), connectTimeoutMs: timeoutMs })
-  if (seen.what !== 'unreachable') return
-  const why = seen.text === 'ECONNREFUSED' ? 'the connection is refused' : seen.text === 'ENOTFOUND' ? 'the name is unknown' : seen.text
-  throw new NearcastError('receiver.unreachable', `${name} can't be reached (${why}); check address and port, and that the receiver runs.`, { side: 'upstream', retryable: true })
+function afterwards(basic: CheckCase): CheckCase {
+  const todo = 'Find the case that stopped it: run one version at a time, with --connections 1.'
+  return { ...basic, id: 'afterwards', title: 'still serves afterwards', todo }
 }
 
-async function run({ receiver, conversation, timeoutMs, connections, progress }: CheckOptions, cases: readonly CheckCase[], judged: Map<string, Judged>): Promise<void> {
+async function reach({ receiver, name, timeoutMs }: CheckOptions): Promise<void> {
+  const seen = await exchange({ receiver, parts: ['end'], isAnswer: () => true, timeoutMs: LOOK_MS, connectTimeoutMs: timeoutMs })
+  if (seen.what !== 'unreachable') return
+  const failure = { side: 'upstream', retryable: true } as const
+  const why = seen.text === 'ECONNREFUSED' ? 'the connection is refused' : seen.text === 'ENOTFOUND' ? 'the name is unknown' : seen.text
+  throw new NearcastError('receiver.unreachable', `${name} can't be reached (${why}); check address and port, and that the receiver runs.`, failure)
+}
+
+async function run(options: CheckOptions, cases: readonly CheckCase[], judged: Map<string, Judged>): Promise<void> {
+  const { receiver, conversation, timeoutMs, connections, progress } = options
   const left = [...cases]
   const work = async (): Promise<void> => {
     for (let each = left.shift(); each !== undefined; each = left.shift()) {

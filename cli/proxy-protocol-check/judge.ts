@@ -34,6 +34,8 @@ const RULES: Readonly<Record<Demand, Rule>> = {
   payload: { answered: 'fails', closed: 'ok', reset: 'ok', silent: 'ok' },
 }
 
+const UNREACHABLE = 'Look whether the receiver crashed on this case or one sent at the same time, or limits connections.'
+
 export function judge(each: CheckCase, seen: Seen): Judged {
   const { id, title, version, section, demand, known, todo } = each
   const verdict = verdictOn(demand, seen)
@@ -48,7 +50,7 @@ export function judge(each: CheckCase, seen: Seen): Judged {
     ms: seen.ms,
     seen: describe(seen),
     ...(known !== undefined && { known }),
-    ...(verdict === 'fails' && { todo: seen.what === 'unreachable' ? 'Look whether the receiver crashed on this case or one sent at the same time, or limits connections.' : todo }),
+    ...(verdict === 'fails' && { todo: seen.what === 'unreachable' ? UNREACHABLE : todo }),
   }
 }
 

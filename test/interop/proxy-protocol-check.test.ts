@@ -2,10 +2,9 @@
  * `nearcast proxy-protocol check` against receivers that speak the protocol (HAProxy, nginx, our foreign node), one that
  * doesn't (redis-server), and faulty ones: each fault must be found, by the cases that are meant to find it.
  */
-import type { ChildProcess } from 'node:child_process'
 import { execFile, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
@@ -115,7 +114,9 @@ stream {
 async function redisServer(): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), 'nearcast-check-'))
   const path = join(directory, 'redis.sock')
-  const child: ChildProcess = spawn('redis-server', ['--port', '0', '--unixsocket', path, '--save', '', '--dir', directory], { stdio: 'ignore' })
+  const child = spawn('redis-server', ['--port', '0', '--unixsocket', path, '--save', '', '--dir', directory], { stdio: ['ignore', 'pipe', 'ignore'] })
+  let said = ''
+  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
   closing.push(async () => {
     if (child.exitCode === null && child.signalCode === null) {
       child.kill('SIGKILL')
@@ -123,7 +124,8 @@ async function redisServer(): Promise<string> {
     }
     rmSync(directory, { recursive: true })
   })
-  await until('redis-server listens', () => existsSync(path))
+  // Its socket is there before it listens.
+  await until('redis-server listens', () => said.includes('eady to accept connections'))
   return path
 }
 

@@ -37,7 +37,10 @@ export const FAULTS = {
     const empty = answer.state === 'done' && answer.header.version === 2 && answer.header.tlvs.some(({ value }) => value.length === 0)
     return empty ? { state: 'incomplete' } : answer
   },
-  'crashes at LOCAL without addresses': (bytes: Buffer): Cut => (isV2(bytes) && bytes[12] === LOCAL && bytes[13] === 0x21 && bytes.readUInt16BE(14) === 0 ? { state: 'crash' } : decode(bytes)),
+  'crashes at LOCAL without addresses': (bytes: Buffer): Cut => {
+    const deadly = isV2(bytes) && bytes[12] === LOCAL && bytes[13] === 0x21 && bytes.readUInt16BE(14) === 0
+    return deadly ? { state: 'crash' } : decode(bytes)
+  },
   'ignores version and length': (bytes: Buffer): Cut => {
     if (!isV2(bytes)) return decode(bytes)
     const headerBytes = V2_FIXED_BYTES + bytes.readUInt16BE(14)
