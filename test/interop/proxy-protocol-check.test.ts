@@ -137,7 +137,7 @@ test.skipIf(spawnSync('redis-server', ['--version']).error !== undefined)('redis
 })
 
 test('our foreign node passes, single bytes and lengths included', async () => {
-  const report = await run(await foreignNode())
+  const report = await run(await foreignNode(), { timeoutMs: 2500 })
   expect(failing(report)).toEqual([])
   // A limit of 2048 bytes is all that it is free to have.
   expect(report.cases.filter((each) => each.verdict === 'tolerated').map(({ id }) => id)).toEqual(['v2-longest'])
