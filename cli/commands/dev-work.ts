@@ -89,7 +89,7 @@ export async function exec(words: string[], options: ExecOptions, command: Comma
 async function appHost(info: ClusterInfo, options: ExecOptions, command: Command): Promise<{ namespace: string; hosts: string }> {
   const found = info.appHosts.find(
     (app) =>
-      app.org === options.org &&
+      (app.org === options.org || app.orgId === options.org) &&
       (options.region === undefined || app.region === options.region) &&
       (options.host === undefined || app.host === options.host),
   )

@@ -62,6 +62,7 @@ export class Cluster {
   readonly client: ApiClient
   /** organization -> its network's /48 */
   readonly networks = new Map<string, string>()
+  readonly orgIds = new Map<string, string>()
   appAddresses: readonly AppAddress[] = []
   databases: readonly RedisObject[] = []
   readonly edge: EdgeCertificates
@@ -124,6 +125,7 @@ export class Cluster {
     const prefix = org.networks[0]?.prefix
     if (prefix === undefined) throw new NearcastError('dev.failed', `The registry gave ${name} no network.`)
     this.networks.set(name, prefix)
+    this.orgIds.set(name, org.id)
   }
 
   async #addressAppHosts(): Promise<void> {

@@ -20,7 +20,7 @@ export const clusterInfo = z.object({
   /** PEM of the CA of the proxies' certificates. */
   edgeCa: z.string(),
   regions: z.array(z.object({ id: z.string(), hosts: z.array(z.string()) })),
-  appHosts: z.array(z.object({ id: z.string(), org: z.string(), region: z.string(), host: z.string(), address: z.string() })),
+  appHosts: z.array(z.object({ id: z.string(), org: z.string(), orgId: z.string(), region: z.string(), host: z.string(), address: z.string() })),
 })
 export type ClusterInfo = z.infer<typeof clusterInfo>
 

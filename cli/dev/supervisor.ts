@@ -149,6 +149,7 @@ async function info(cluster: Cluster, name: string): Promise<ClusterInfo> {
     appHosts: topology.appHosts.map(({ id, org, region, host }) => ({
       id,
       org,
+      orgId: cluster.orgIds.get(org) ?? '',
       region,
       host,
       address: cluster.appAddresses.find((app) => app.id === id)?.address ?? '',

@@ -22,6 +22,13 @@ await t.test('ioredis', async (t) => {
   t.equal(code, 0, `it ended by itself ${stderr}`)
 })
 
+await t.test('what redis connect says to type works as it stands', async (t) => {
+  const { stdout } = await cluster.nearcast(['redis', 'connect', 'alone', '--org', 'acme'])
+  const line = stdout.split('\n').find((each) => /^\S*nearcast\S* dev exec /.test(each)) ?? ''
+  const typed = await cluster.nearcast([...line.split(' ').slice(1), 'ping'])
+  t.match(typed.stdout, /PONG/, `${line} ${typed.stderr}`)
+})
+
 for (const place of ['acme/mad', 'acme/ams']) {
   await t.test(`half-close, from ${place}`, async (t) => {
     const wire = new Wire(cluster, place, demo.address, demo.port)
