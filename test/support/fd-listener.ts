@@ -1,7 +1,7 @@
-/** A process whose portable plane listens on the inherited descriptor 3 and echoes through the dialled port given. */
-import { PortablePlane } from '../../lib/plane/portable.ts'
+/** A process whose plane (named as its argument) listens on the inherited descriptor 3 and says `inherited` to whoever comes. */
+import { choosePlane } from '../../lib/plane/choose.ts'
 
-const plane = new PortablePlane()
+const { plane } = choosePlane(process.argv[2] === 'uring' ? 'uring' : 'portable')
 const listener = await plane.listen({
   target: { kind: 'fd', fd: 3 },
   brain: () => ({
