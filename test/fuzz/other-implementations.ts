@@ -6,7 +6,7 @@
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { V2ProxyProtocol } from 'proxy-protocol-js'
-import { formatIpv6, ipv6FromBytes } from '../../lib/address.ts'
+import { formatIpv6, ipv6FromBytes, isIpv6Text, parseIpv6 } from '../../lib/address.ts'
 import { decode } from '../../lib/proxy-protocol/decode.ts'
 import { encodeV2 } from '../../lib/proxy-protocol/encode.ts'
 import type { ProxyHeader } from '../../lib/proxy-protocol/header.ts'
@@ -71,7 +71,7 @@ export async function compare(program: ForeignProgram, random: Random, inputs: n
         if (answer.state === 'done' && seen !== null) {
           counts.bothTake++
           const ours = endsOf(answer.header)
-          if (ours !== null && seen.toLowerCase() !== ours) disagreements.push(`${seen} instead of ${ours}: ${Buffer.from(bytes).toString('hex')}`)
+          if (ours !== null && seen !== ours) disagreements.push(`${seen} instead of ${ours}: ${Buffer.from(bytes).toString('hex')}`)
         } else if (answer.state === 'done') count(onlyWeTake, kindOf(answer.header), bytes)
         else if (seen === null) counts.bothRefuse++
         else count(onlyTheyTake, answer.state === 'invalid' ? answer.reason.replaceAll(/\d+/g, 'N') : answer.state, bytes)
@@ -106,12 +106,20 @@ function ask(path: string, bytes: Uint8Array): Promise<string | null> {
     socket.on('error', () => {})
     socket.on('close', () => {
       clearTimeout(timer)
-      // Both write nothing for port 0.
       const seen = /seen:(\S*) (\S*) (\S*) (\S*):seen/.exec(text)
-      resolve(seen === null ? null : `${seen[1]} ${seen[2]} ${seen[3] === '' ? '0' : seen[3]} ${seen[4] === '' ? '0' : seen[4]}`)
+      resolve(seen === null ? null : endsText(seen.slice(1)))
     })
     socket.write(bytes)
   })
+}
+
+/** nginx hands on an address of version 1 as it was spelled; both write nothing for port 0. */
+function endsText([source = '', destination = '', sourcePort = '', destinationPort = '']: readonly string[]): string {
+  return [oneSpelling(source), oneSpelling(destination), sourcePort || '0', destinationPort || '0'].join(' ')
+}
+
+function oneSpelling(address: string): string {
+  return isIpv6Text(address) ? formatIpv6(parseIpv6(address)) : address
 }
 
 function endsOf({ addresses }: ProxyHeader): string | null {
