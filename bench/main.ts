@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { machine } from './machine.ts'
 import { haproxy } from './peers/haproxy.ts'
-import { nearcast } from './peers/nearcast.ts'
+import { nearcast, portable } from './peers/nearcast.ts'
 import { nginx } from './peers/nginx.ts'
 import type { Peer } from './peers/peer.ts'
 import { pipe } from './peers/pipe.ts'
@@ -24,7 +24,7 @@ import { idle } from './scenarios/idle.ts'
 import { calm, saturated, wholePathRequests } from './scenarios/requests.ts'
 import { isolation, makeWorld } from './world.ts'
 
-const PEERS: readonly Peer[] = [nearcast, haproxy, nginx, pipe, wholePath]
+const PEERS: readonly Peer[] = [nearcast, haproxy, nginx, pipe, portable, wholePath]
 const SCENARIOS: readonly Scenario[] = [saturated, calm, connections, bulk, idle, wholePathRequests]
 const USAGE = `usage: npm run bench -- proxy [--rounds n] [--only ${SCENARIOS.map(({ id }) => id).join(',')}] [--quick] [--json] [--write]`
 const INSIDE = 'NEARCAST_BENCH_INSIDE'
@@ -91,7 +91,7 @@ async function run({ scenarios, rounds, quick, json, write }: Options): Promise<
     for (const [id, text] of Object.entries(configurations)) process.stdout.write(`--- ${id}\n${text}`)
     process.stdout.write(`\n${padded(table)}\n\n${described(about, rounds)}\n`)
   }
-  if (write) writeResults(`${markdown(table)}\n\n${described(about, rounds)}\n\n![The same as bars](proxy.svg)`, plot(results, order, 'Nearcast proxy, portable plane, beside others'))
+  if (write) writeResults(`${markdown(table)}\n\n${described(about, rounds)}\n\n![The same as bars](proxy.svg)`, plot(results, order, 'Nearcast proxy beside others'))
 }
 
 try {

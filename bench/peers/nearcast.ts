@@ -1,9 +1,12 @@
 /**
  * Ours: the proxy as it runs in production, with isolation, limits, counters, health probes and header signing on. The
  * packet filter of the host stays out, for all alike; one log line per connection is off, as it is for the others.
+ *
+ * On the plane that a user with this kernel would choose; the portable one beside it, where that is another.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { probeIoUring } from '../../lib/kernel/io-uring-probe.ts'
 import { Program } from '../program.ts'
 import { DIRECTORY } from '../world.ts'
 import { nodeRow, tenantRows, writeState } from './nearcast-state.ts'
@@ -11,12 +14,18 @@ import type { Peer } from './peer.ts'
 
 const proxyId = (port: number): string => `bench-${port}`
 
-const configuration = (port: number): string => `id = "${proxyId(port)}"
+type PlaneName = 'uring' | 'portable'
+
+const support = probeIoUring()
+export const PLANE: PlaneName = support.answer === 'yes' ? 'uring' : 'portable'
+
+const configuration = (port: number, plane: PlaneName): string => `id = "${proxyId(port)}"
 host = "bench"
 region = "bench"
 stateDir = "${DIRECTORY}/proxy-${proxyId(port)}"
 router = "https://[::1]:9"
 manageHost = false
+plane = "${plane}"
 [limits]
 maxConnections = 20000
 perNetworkConnections = 20000
@@ -30,10 +39,10 @@ export function version(): string {
 }
 
 /** The proxy alone, in front of the agent on `socket`. */
-export async function startProxy(port: number, socket: string, key: string): Promise<Program> {
+export async function startProxy(port: number, socket: string, key: string, plane = PLANE): Promise<Program> {
   await writeState(`proxy/${proxyId(port)}`, [...tenantRows(port), nodeRow(socket, key)])
   const file = join(DIRECTORY, `${proxyId(port)}.toml`)
-  writeFileSync(file, configuration(port))
+  writeFileSync(file, configuration(port, plane))
   const words = process.env['NEARCAST_BENCH_NODE']?.split(' ') ?? []
   const main = new URL('../../proxy/main.ts', import.meta.url).pathname
   return await new Program(process.execPath, [...words, main, '--config', file]).accepts({ host: '::', port })
@@ -41,14 +50,22 @@ export async function startProxy(port: number, socket: string, key: string): Pro
 
 export const proxyIdentity = (port: number): string => `proxy/${proxyId(port)}`
 
-export const nearcast: Peer = {
-  id: 'nearcast',
-  label: 'Nearcast proxy',
-  version,
-  missing: () => null,
-  configuration: (_world, port) => configuration(port),
-  async start({ backendSocket, hopKey }, port) {
-    const program = await startProxy(port, backendSocket, hopKey)
-    return { port, pids: [program.pid], stop: () => program.stop() }
-  },
+function proxyOn(plane: PlaneName, named: Pick<Peer, 'id' | 'label' | 'missing'>): Peer {
+  return {
+    ...named,
+    version: () => `${version()}, ${plane}`,
+    configuration: (_world, port) => configuration(port, plane),
+    async start({ backendSocket, hopKey }, port) {
+      const program = await startProxy(port, backendSocket, hopKey, plane)
+      return { port, pids: [program.pid], stop: () => program.stop() }
+    },
+  }
 }
+
+export const nearcast = proxyOn(PLANE, { id: 'nearcast', label: 'Nearcast proxy', missing: () => null })
+
+export const portable = proxyOn('portable', {
+  id: 'portable',
+  label: 'Nearcast, portable plane',
+  missing: () => (support.answer === 'yes' ? null : `it is the only plane here (${support.reason})`),
+})

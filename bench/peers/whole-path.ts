@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Program } from '../program.ts'
 import { AGENT, DIRECTORY } from '../world.ts'
-import { proxyIdentity, startProxy, version } from './nearcast.ts'
+import { PLANE, proxyIdentity, startProxy, version } from './nearcast.ts'
 import { dialerRow, tenantRows, writeState } from './nearcast-state.ts'
 import type { Peer } from './peer.ts'
 
@@ -18,6 +18,7 @@ region = "bench"
 stateDir = "${DIRECTORY}/agent-${AGENT}"
 dataDir = "${home(port)}/data"
 router = "https://[::1]:9"
+plane = "${PLANE}"
 [hop]
 listen = "[::1]:${port + 1}"
 socket = "${home(port)}/hop.sock"

@@ -9,7 +9,7 @@ const VALUE_BYTES = 8 << 20
 export const bulk: Scenario = {
   id: 'bulk',
   subject: 'nearcast',
-  peers: ['haproxy', 'nginx', 'pipe'],
+  peers: ['haproxy', 'nginx', 'pipe', 'portable'],
   rows: [{ id: 'cpu', name: 'bulk', unit: 'ms CPU/GB', goal: { atMost: 1, against: ['haproxy', 'nginx'] } }],
   // oxlint-disable-next-line require-await -- a throw is to become a rejection
   async prepare({ redisSocket }) {

@@ -6,7 +6,7 @@ import type { Scenario } from '../scenario.ts'
 export const connections: Scenario = {
   id: 'connections',
   subject: 'nearcast',
-  peers: ['haproxy', 'nginx', 'pipe'],
+  peers: ['haproxy', 'nginx', 'pipe', 'portable'],
   rows: [{ id: 'cpu', name: 'new connection + request + close', unit: 'us CPU/connection', goal: { atMost: 1, against: ['haproxy'] } }],
   async measure({ peer, quick }) {
     if (!peer) throw new Error('there is no baseline here')

@@ -14,7 +14,7 @@ const SETTLE_MS = 1500
 export const idle: Scenario = {
   id: 'idle',
   subject: 'nearcast',
-  peers: ['haproxy', 'nginx', 'pipe'],
+  peers: ['haproxy', 'nginx', 'pipe', 'portable'],
   maxRounds: 5,
   rows: [{ id: 'memory', name: 'idle connection', unit: 'KB process memory', goal: { atMost: 1, against: 0.5 } }],
   async measure({ fresh, quick }) {

@@ -6,7 +6,7 @@ import { cpuTime } from '../process-usage.ts'
 import type { Scenario } from '../scenario.ts'
 import { ADDRESS, DIRECT_PORT } from '../world.ts'
 
-const PEERS = ['haproxy', 'nginx', 'pipe']
+const PEERS = ['haproxy', 'nginx', 'pipe', 'portable']
 const CONNECTIONS = 50
 const PER_SECOND = 2000
 
