@@ -21,7 +21,7 @@ export interface ProvidedBuffersOptions {
   /** Of one segment; a power of two. */
   readonly segmentBuffers: number
   readonly maxSegments: number
-  /** How many the kernel has at first, and at most (a power of two, <= 32,768). */
+  /** How many the kernel has at first, and at most (a power of two, <= 32,768, and half of all: senders need some, too). */
   readonly lent: number
   readonly maxLent: number
 }
@@ -103,6 +103,11 @@ export class ProvidedBuffers {
     if (this.#lentCount < this.#lentWanted) this.#lentWanted = Math.min(this.#options.maxLent, this.#lentWanted * 2)
     this.lend()
     return this.#lentCount > 0
+  }
+
+  /** `take` would find one. */
+  get hasSpare(): boolean {
+    return this.#spare.length > 0 || this.#segments.length < this.#options.maxSegments
   }
 
   /** Few are left: what can wait elsewhere should. */

@@ -38,6 +38,7 @@ class RingListener implements Listener, RingUser {
   readonly #slot: number
   #open = 0
   #armed = false
+  #cancelling = false
   #retry: NodeJS.Timeout | undefined
   #closing: Promise<void> | undefined
   #ended: (() => void) | undefined
@@ -62,11 +63,14 @@ class RingListener implements Listener, RingUser {
   }
 
   completed(operation: number, result: number, flags: number): void {
-    if (operation !== OPERATION.accept) return
+    if (operation === OPERATION.cancel) {
+      this.#cancelling = false
+      return this.#endWhenQuiet()
+    }
     if ((flags & MORE) === 0) this.#armed = false
     if (result >= 0) this.#accepted(result)
     if (this.#armed) return
-    if (this.#closing) return this.#end()
+    if (this.#closing) return this.#endWhenQuiet()
     if (result >= 0 || errnoName(result) === 'ECONNABORTED' || errnoName(result) === 'EINTR') this.#accept()
     else this.#retry = setTimeout(() => this.#accept(), RETRY_MS)
   }
@@ -91,13 +95,15 @@ class RingListener implements Listener, RingUser {
       this.#ended = resolve
       clearTimeout(this.#retry)
       if (this.#path !== null) remove(this.#path)
-      if (this.#armed) this.#loop.cancel(this.#slot, OPERATION.accept)
-      else queueMicrotask(() => this.#end())
+      if (!this.#armed) return queueMicrotask(() => this.#endWhenQuiet())
+      this.#cancelling = true
+      this.#loop.cancel(this.#slot, OPERATION.accept)
     })
     return this.#closing
   }
 
-  #end(): void {
+  #endWhenQuiet(): void {
+    if (this.#armed || this.#cancelling) return
     this.#loop.leave(this.#slot)
     this.#descriptor.close()
     this.#ended?.()

@@ -34,6 +34,8 @@ class RingDial implements Dialling, RingUser {
   readonly #timer: NodeJS.Timeout
   #slot = -1
   #descriptor: Descriptor | null = null
+  #connecting = false
+  #cancelling = false
   #settled = false
 
   constructor(loop: RingLoop, target: DialTarget, timeoutMs: number, done: Done) {
@@ -52,15 +54,17 @@ class RingDial implements Dialling, RingUser {
     this.#descriptor = new Descriptor(fd)
     if (!this.#unix) tuneTcp(fd, KEEP_ALIVE_AFTER_MS / 1000)
     this.#slot = this.#loop.join(this)
+    this.#connecting = true
     this.#loop.connect(this.#slot, fd, address.bytes)
     return null
   }
 
   completed(operation: number, result: number): void {
     // The cancelling itself completes, too, before or behind what it cancels.
-    if (operation !== OPERATION.connect) return
-    this.#loop.leave(this.#slot)
-    this.#slot = -1
+    if (operation === OPERATION.cancel) this.#cancelling = false
+    else this.#connecting = false
+    if (!this.#connecting && !this.#cancelling) this.#loop.leave(this.#slot)
+    if (operation === OPERATION.cancel) return
     if (this.#settled || result < 0) this.#descriptor?.close()
     if (result < 0) this.#settle(dialFailure(errnoName(result)) ?? 'error')
     else if (!this.#settled && this.#descriptor) this.#settle(new RingEndpoint(this.#loop, this.#descriptor.give(), this.#unix))
@@ -76,6 +80,8 @@ class RingDial implements Dialling, RingUser {
     if (this.#settled) return
     this.#settled = true
     clearTimeout(this.#timer)
-    if (this.#slot >= 0) this.#loop.cancel(this.#slot, OPERATION.connect)
+    if (!this.#connecting) return
+    this.#cancelling = true
+    this.#loop.cancel(this.#slot, OPERATION.connect)
   }
 }

@@ -45,6 +45,8 @@ export class RingEndpoint implements Endpoint, RingUser {
   #to: RingEndpoint | null = null
   #freely = false
   #polling = false
+  /** Sends again only when the kernel says that there is room. */
+  #patient = false
   #wasFull = false
   #finishing = false
   #finished = false
@@ -76,6 +78,10 @@ export class RingEndpoint implements Endpoint, RingUser {
         this.#underWay--
         this.#polling = false
         if (!this.#closing && !this.failed && result >= 0) this.#deafened(pendingError(this.#fd))
+        break
+      case OPERATION.room:
+        this.#underWay--
+        this.#onRoom()
         break
       case OPERATION.close:
         this.#loop.leave(this.#slot)
@@ -223,7 +229,7 @@ export class RingEndpoint implements Endpoint, RingUser {
   }
 
   #send(): void {
-    if (this.#closing) return
+    if (this.#closing || this.#patient) return
     const next = this.#queue.next()
     if (next === null) return
     if (next === 'starved') return this.#loop.starve(this, this.#fed)
@@ -231,9 +237,30 @@ export class RingEndpoint implements Endpoint, RingUser {
     this.#loop.send(this.#slot, this.#fd, next.address, next.length)
   }
 
+  /** A send that is still under way when buffers have run out waits for its peer: it goes on once there is room again. */
+  yieldBuffers(): void {
+    if (this.#closing) return
+    this.#queue.yieldBuffers()
+    if (!this.#queue.sending || this.#patient) return
+    this.#patient = true
+    this.#underWay++
+    this.#loop.cancel(this.#slot, OPERATION.send)
+  }
+
+  /** There is room, or an error that sending finds. */
+  #onRoom(): void {
+    this.#patient = false
+    this.#send()
+  }
+
   #onSent(result: number): void {
     this.#queue.sent(Math.max(0, result))
     if (this.#closing) return
+    if (this.#patient) {
+      this.#queue.yieldBuffers()
+      this.#underWay++
+      this.#loop.pollRoom(this.#slot, this.#fd)
+    }
     const errno = result < 0 ? errnoName(result) : ''
     if (errno !== '' && errno !== 'ECANCELED' && errno !== 'EINTR' && errno !== 'EAGAIN') this.#deafened(result)
     this.#send()

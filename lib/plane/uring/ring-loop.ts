@@ -15,6 +15,7 @@ const RECV_MULTISHOT = 1 << 1
 const ACCEPT_MULTISHOT = 1 << 0
 const CANCEL_ALL_OF_FD = 1 | 2
 const SOCK_CLOEXEC = 0o2000000
+const POLLOUT = 4
 const MSG_NOSIGNAL_WAITALL = 0x4000 | 0x100
 /** Of completions. */
 export const HAS_BUFFER = 1
@@ -30,10 +31,12 @@ const GENERATIONS = 0xf_ffff
 const MAX_ROUNDS = 8
 
 /** What a completion was of. At most 15. */
-export const OPERATION = { receive: 1, send: 2, poll: 3, close: 4, connect: 5, accept: 6, cancel: 7 } as const
+export const OPERATION = { receive: 1, send: 2, poll: 3, close: 4, connect: 5, accept: 6, cancel: 7, room: 8 } as const
 
 export interface RingUser {
   completed(operation: number, result: number, flags: number): void
+  /** Others wait for buffers and there are none: gives back those that it can do without, now or with a later completion. */
+  yieldBuffers?(): void
 }
 
 export interface RingLoopOptions {
@@ -50,6 +53,8 @@ export class RingLoop {
   readonly #starved = new Map<RingUser, () => void>()
   #used = 0
   #turning = false
+  /** Asked for in this turn. */
+  #yielding = false
   #idle: (() => void) | undefined
   /** Completions for somebody who has gone. There should be none. */
   stale = 0
@@ -119,6 +124,11 @@ export class RingLoop {
     this.#push(POLL_ADD, slot, OPERATION.poll, fd, 0, 0, 0)
   }
 
+  /** Completes when more can be sent, or nothing any more. */
+  pollRoom(slot: number, fd: number): void {
+    this.#push(POLL_ADD, slot, OPERATION.room, fd, 0, 0, POLLOUT)
+  }
+
   close(slot: number, fd: number): void {
     this.#push(CLOSE, slot, OPERATION.close, fd, 0, 0, 0)
   }
@@ -154,6 +164,7 @@ export class RingLoop {
 
   #rounds(): void {
     const { ring, buffers } = this
+    this.#yielding = false
     for (let round = 0; round < MAX_ROUNDS && ring.hasWork; round++) {
       ring.enter(0)
       ring.reap(this.#completed)
@@ -177,8 +188,14 @@ export class RingLoop {
     if ((flags & HAS_BUFFER) !== 0) this.buffers.release(flags >>> 16)
   }
 
+  /** Who takes nothing at present must not keep those waiting who would. */
   #feed(): void {
-    if (this.buffers.scarce && !this.buffers.ranOut()) return
+    const { buffers } = this
+    if (!(buffers.ranOut() && buffers.hasSpare) && !this.#yielding) {
+      this.#yielding = true
+      for (const user of this.#users) user?.yieldBuffers?.()
+    }
+    if (!buffers.ranOut() && !buffers.hasSpare) return
     const starved = [...this.#starved.values()]
     this.#starved.clear()
     for (const fed of starved) fed()

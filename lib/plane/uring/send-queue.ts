@@ -107,6 +107,19 @@ export class SendQueue {
     this.#buffers.release(piece.buffer)
   }
 
+  /** What waits is kept outside of buffers from here on; what is under way is as soon as it has ended. */
+  yieldBuffers(): void {
+    for (const [index, piece] of this.#pieces.entries()) if (index > 0 || !this.#sending) this.#pieces[index] = this.#outside(piece)
+  }
+
+  #outside(piece: Piece): Piece {
+    if (piece.buffer < 0) return piece
+    const { offset, length } = piece
+    const bytes = this.#buffers.copyOf(piece.buffer, offset + length).subarray(offset)
+    this.#buffers.release(piece.buffer)
+    return { buffer: -1, bytes, offset: 0, length }
+  }
+
   /** Nothing more is sent, nothing more is taken. What is under way is kept until `sent`. */
   drop(): void {
     this.#dropped = true
