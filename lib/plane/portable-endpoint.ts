@@ -140,7 +140,7 @@ export class PortableEndpoint implements SecurableEndpoint {
    * nothing and reports it. Unix sockets don't answer, and a side that we ended can't be asked.
    */
   probe(): void {
-    if (this.#reading || this.#deaf || this.#socket.writableLength > 0 || this.#socket.writableEnded || this.#tcp.destroyed) return
+    if ((this.#reading && !this.ended) || this.#deaf || this.#socket.writableLength > 0 || this.#socket.writableEnded || this.#tcp.destroyed) return
     this.#tcp.write(EMPTY)
   }
 

@@ -274,6 +274,18 @@ export function planeContract(name: string, makePlane: () => Plane, transports: 
       expect(await result()).toMatchObject({ endedBy: 'client', how: 'reset' })
     })
 
+    onNetwork?.('a client that has ended and resets while nothing is sent to it is noticed', async () => {
+      const { client, upstream } = await carried()
+      client.socket.end('question')
+      await until('the FIN arrives upstream', () => upstream.ended)
+      client.reset()
+      const resetAtMs = performance.now()
+      await until('a second is over', () => performance.now() - resetAtMs > 1000)
+      // What is said to somebody who has gone isn't carried.
+      upstream.socket.end('too late')
+      expect(await result()).toMatchObject({ bytesUp: 8, bytesDown: 0, endedBy: 'client', how: 'reset' })
+    })
+
     test('an upstream that breaks before carrying is `failed`; the next dial serves', async () => {
       const ends: End[] = []
       const broken = await wires.server((end) => (transport === 'unix' ? end.socket.destroy() : end.reset()))

@@ -198,7 +198,7 @@ export class RingEndpoint implements Endpoint, RingUser {
   }
 
   probe(): void {
-    if (this.#reading || this.unix || this.#deaf || this.#polling || this.#finishing || this.#closing || !this.#queue.isEmpty || this.#releasing) return
+    if ((this.#reading && !this.ended) || this.unix || this.#deaf || this.#polling || this.#finishing || this.#closing || !this.#queue.isEmpty || this.#releasing) return
     this.#polling = true
     this.#underWay++
     this.#loop.poll(this.#slot, this.#fd)
