@@ -35,11 +35,14 @@ export type RefusalReason =
   | 'no-proxy'
   | 'overloaded'
   | 'unavailable'
+  | 'source-not-allowed'
 
 export interface Refusal {
   /** One of STATUS. */
   readonly status: number
   readonly reason: RefusalReason
+  /** In the client's own protocol: it is told why, and its connection ends. Only with status ok. */
+  readonly farewell?: Uint8Array
 }
 
 /** Decides at once, from tables in memory. */
@@ -78,7 +81,11 @@ export interface HopBrainOptions {
   readonly ended: (end: ConnectionEnd) => void
 }
 
-type State = 'opening' | 'asking' | 'dialling' | 'carrying' | 'session' | 'over'
+type State = 'opening' | 'asking' | 'dialling' | 'carrying' | 'session' | 'farewell' | 'over'
+
+/** A client that hasn't said anything by then is closed all the same. */
+const FAREWELL_MS = 1000
+const FAREWELL_BYTES = 16 * 1024
 
 export class HopBrain implements Brain {
   readonly #options: HopBrainOptions
@@ -110,6 +117,8 @@ export class HopBrain implements Brain {
         return this.#onDialling(event)
       case 'session':
         return this.#onSession(event)
+      case 'farewell':
+        return this.#onFarewell(event)
       default:
         return []
     }
@@ -230,10 +239,24 @@ export class HopBrain implements Brain {
     return this.#refuse({ status: STATUS.unavailable, reason: 'unavailable' })
   }
 
-  #refuse({ status, reason }: Refusal): readonly PlaneAction[] {
+  #refuse({ status, reason, farewell }: Refusal): readonly PlaneAction[] {
     this.#refusal = reason
+    if (farewell !== undefined) {
+      this.#state = 'farewell'
+      return [
+        { type: 'write', side: 'client', bytes: Uint8Array.of(status, ...farewell) },
+        { type: 'timer', name: 'farewell', afterMs: FAREWELL_MS },
+        { type: 'read', side: 'client', limitBytes: FAREWELL_BYTES },
+      ]
+    }
     this.#state = 'over'
     return [{ type: 'write', side: 'client', bytes: Uint8Array.of(status) }, { type: 'close' }]
+  }
+
+  /** What the client has sent is taken first: a close over unread bytes could cost it the sentence. */
+  #onFarewell(event: PlaneEvent): readonly PlaneAction[] {
+    if (event.type === 'received') return [{ type: 'consume', side: 'client', bytes: event.bytes.length }, ...this.#over({ type: 'close' })]
+    return event.type === 'ended' || event.type === 'timer' ? this.#over({ type: 'close' }) : []
   }
 
   /** For what can't have come from a dialer of ours: it learns nothing. */

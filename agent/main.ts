@@ -34,6 +34,7 @@ import { Supervisor } from './redis/engine/supervisor.ts'
 import { probeWalls } from './redis/engine/walls.ts'
 import type { Walls } from './redis/engine/walls.ts'
 import { PrimaryLinks } from './redis/primary-links.ts'
+import { Questions } from './questions.ts'
 import { Sessions } from './sessions.ts'
 import { status } from './status.ts'
 import { Admission } from './tenants/admission.ts'
@@ -52,6 +53,8 @@ export interface Agent {
   readonly metrics: AgentMetrics
   /** What the feed's reader calls. `table` is in force from now on. */
   apply(table: FeedTable, changes: Changes): Promise<FailedService[]>
+  /** A question of the router about a database. @throws NearcastError feed.ask-failed */
+  answer(name: string, params: unknown): Promise<unknown>
 }
 
 export interface AgentParts {
@@ -100,6 +103,10 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
       },
       changed: () => tenants.changed(),
       restarted: (service) => metrics.restarts.inc({ service }),
+      loginsEnded: (service, connections) => {
+        metrics.cut.inc({ reason: 'password-reset' }, connections)
+        log.info({ service, connections, reason: 'password-reset' }, 'connections ended')
+      },
     })
     return made
   }
@@ -120,6 +127,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
     publish: (reasons) => publishAll({ databases: reasons }),
     removed: (service) => metrics.forget(service),
   })
+  const questions = new Questions({ supervisor: (service) => tenants.supervisors.get(service) })
   const { allow, ...checks } = config.backends
   const backends = new Backends({ allow: new AllowList(allow), check: checkBackend, ...checks, log, publish: (reasons) => publishAll({ backends: reasons }) })
   lifecycle.started('backends', () => backends.stop())
@@ -144,6 +152,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
     tenants,
     backends,
     metrics,
+    answer: (name, params) => questions.answer(name, params),
     async apply(next, changes) {
       current = next
       databases = new Map([...next.services].filter(([, { kind }]) => kind === 'redis'))
@@ -201,10 +210,7 @@ export async function startAgent(config: AgentConfig, log: Logger, lifecycle: Li
       listening = true
       return applied
     },
-    ask: (name) =>
-      name === 'status'
-        ? Promise.resolve(status(config, agent, reader))
-        : Promise.reject(new NearcastError('feed.ask-failed', `An agent of this version can't answer "${name}".`)),
+    ask: (name, params) => (name === 'status' ? Promise.resolve(status(config, agent, reader)) : agent.answer(name, params)),
   })
   const ready = (): string[] => [
     ...(listening ? [] :  ['no table from the router yet']),

@@ -31,6 +31,9 @@ export const redisObject = z.looseObject({
   url: z.string().optional(),
   env: z.record(z.string(), z.union([z.string(), z.number()])),
   tls: z.string().default('off'),
+  users: z.array(z.string()).default([]),
+  /** Absent: from anywhere. */
+  allowedSources: z.array(z.string()).optional(),
   createdAt: z.string().optional(),
   state: z.unknown().optional(),
   provisioning: provisioning.optional(),

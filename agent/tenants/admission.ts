@@ -6,7 +6,10 @@
  * only then anything that would tell a stranger what exists here.
  */
 import { formatIpv6 } from '../../lib/address.ts'
+import type { Ipv6 } from '../../lib/address.ts'
 import type { Departure } from '../../lib/departures.ts'
+import type { ErrorCode } from '../../lib/errors.ts'
+import type { ServiceRow } from '../../lib/feed/messages.ts'
 import type { FeedTable } from '../../lib/feed/table.ts'
 import type { HopConnection, ConnectionOpening, LocalOpening } from '../../lib/hop/header.ts'
 import { verifyConnection } from '../../lib/hop/header.ts'
@@ -15,6 +18,7 @@ import { STATUS } from '../../lib/hop/protocol.ts'
 import type { HopSessions } from '../../lib/hop/sessions.ts'
 import { liveForMs } from '../../lib/live-policy.ts'
 import type { Peer } from '../../lib/plane/plane.ts'
+import { SourceList, sourceText } from '../../lib/source-list.ts'
 import type { Gate, Refusal, RefusalReason } from '../connection.ts'
 
 export type AdmissionTable = Pick<FeedTable, 'services' | 'addresses' | 'dialers' | 'nodes'>
@@ -32,11 +36,15 @@ export interface AdmissionOptions {
   readonly full: () => boolean
 }
 
-/** The address leads elsewhere now, or nowhere. */
-const REVOKED: ReadonlySet<RefusalReason> = new Set<RefusalReason>(['unknown-address', 'other-generation', 'other-service'])
+type Judged = Pick<HopConnection, 'dialer' | 'purpose' | 'service' | 'generation' | 'source' | 'destination'>
+
+/** The address leads elsewhere now, or nowhere, or not for this client. */
+const REVOKED: ReadonlySet<RefusalReason> = new Set<RefusalReason>(['unknown-address', 'other-generation', 'other-service', 'source-not-allowed'])
 
 export class Admission implements Gate {
   readonly #options: AdmissionOptions
+  /** As long as the row is in force. */
+  readonly #sources = new WeakMap<ServiceRow, SourceList>()
 
   constructor(options: AdmissionOptions) {
     this.#options = options
@@ -64,7 +72,7 @@ export class Admission implements Gate {
    * Why a live connection has to go, after a change of the table. A revoked address and a drained node leave it to the
    * policy of the service; everything else cuts at once.
    */
-  departures(connection: Pick<HopConnection, 'dialer' | 'purpose' | 'service' | 'generation' | 'destination'>): Departure[] {
+  departures(connection: Judged): Departure[] {
     const { agent, table } = this.#options
     const refusal = this.allows(connection)
     const live = table().services.get(connection.service)?.live
@@ -75,7 +83,7 @@ export class Admission implements Gate {
   }
 
   /** The part that the table decides. */
-  allows(connection: Pick<HopConnection, 'dialer' | 'purpose' | 'service' | 'generation' | 'destination'>): Refusal | null {
+  allows(connection: Judged): Refusal | null {
     const { agent, table } = this.#options
     const dialer = table().dialers.get(connection.dialer)
     if (dialer === undefined) return refused('unknown-dialer')
@@ -92,7 +100,16 @@ export class Admission implements Gate {
     const address = table().addresses.get(formatIpv6(connection.destination.ip))
     if (address === undefined) return refused('unknown-address')
     if (address.generation !== connection.generation) return refused('other-generation')
-    return address.service === service.id ? null : refused('other-service')
+    if (address.service !== service.id) return refused('other-service')
+    return this.#allowsSource(service, connection.source.ip) ? null : sourceRefused(connection.source.ip)
+  }
+
+  #allowsSource(service: ServiceRow, source: Ipv6): boolean {
+    const allowed = service.redis?.allowedSources
+    if (allowed === undefined) return true
+    const sources = this.#sources.get(service) ?? new SourceList(allowed)
+    this.#sources.set(service, sources)
+    return sources.holds(source)
   }
 
   #admitDialer(dialer: string, agent: string, peer: Peer): Refusal | null {
@@ -103,6 +120,13 @@ export class Admission implements Gate {
     if (agent !== this.#options.agent) return refused('other-agent')
     return table().dialers.has(dialer) ? null : refused('unknown-dialer')
   }
+}
+
+/** As Redis itself refuses a client of the wrong place (DENIED, of its protected mode): its users learn why. */
+function sourceRefused(source: Ipv6): Refusal {
+  const code: ErrorCode = 'redis.source-not-allowed'
+  const sentence = `-DENIED ${code}: ${sourceText(source)} is not on the allow-list of this database; its owner can add it.\r\n`
+  return { status: STATUS.ok, reason: 'source-not-allowed', farewell: Buffer.from(sentence) }
 }
 
 function refused(reason: RefusalReason): Refusal {

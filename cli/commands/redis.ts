@@ -7,6 +7,7 @@ import { generateName } from '../generated-name.ts'
 import type { Output } from '../output.ts'
 import { colours, facts, milliseconds, table } from '../output.ts'
 import { confirmed, YES_OPTION } from './confirm.ts'
+import { addRedisAccessCommands } from './redis-access.ts'
 import type { Session, WithSession } from './session.ts'
 import { ORG_OPTION } from './session.ts'
 import type { TlsOptions } from './address-settings.ts'
@@ -25,7 +26,7 @@ interface CreateOptions extends TlsOptions {
 }
 
 export function addRedisCommands(program: Command, withSession: WithSession): void {
-  const redis = program.command('redis').description('databases: create, list, look at, connect to, destroy')
+  const redis = program.command('redis').description('databases: create, list, look at, connect to, change, destroy')
 
   addTlsOptions(redis.command('create'))
     .description('make a database with its own address on the network of an organization')
@@ -97,6 +98,8 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
         session.output.show({ destroyed: database.name }, () => `Your Redis database ${database.name} was destroyed.`)
       }),
     )
+
+  addRedisAccessCommands(redis, withSession)
 }
 
 /** What the options leave open is asked for where somebody can answer; a name alone is generated. */
@@ -134,6 +137,8 @@ function described(database: RedisObject): string {
     ['primary region', database.region],
     ['read regions', database.replicas.join(', ') || '-'],
     ['TLS', database.tls],
+    ['further users', database.users.join(', ') || '-'],
+    ['clients may come from', database.allowedSources?.join(', ') ?? 'anywhere'],
     ['state', String(database.state)],
   ])
 }

@@ -5,6 +5,7 @@
 import type { Finished } from './cluster.ts'
 import { run } from './cluster.ts'
 import { POSTGRES_STEP } from './postgres-step.ts'
+import { REDIS_ACCESS_STEP } from './redis-access-step.ts'
 import type { Step, StepContext } from './step.ts'
 import { check, said, until } from './step.ts'
 
@@ -243,6 +244,7 @@ export const STORY: readonly Step[] = [
     },
   },
   POSTGRES_STEP,
+  REDIS_ACCESS_STEP,
   {
     name: 'grant',
     title: "A grant gives globex an address of acme's database on globex's own network; revoking it takes the address away everywhere",

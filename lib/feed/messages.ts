@@ -83,6 +83,10 @@ export const serviceRow = z.object({
       replicationSecret: z.string().min(16).max(128),
       maxMemoryBytes: z.int().min(1 << 20),
       appendFsync: z.enum(['always', 'everysec']),
+      /** Users beside `default`, with rules as lib/acl-rules.ts allows them. */
+      users: z.array(z.object({ name: id, passwordSha256: hex(32), rules: z.array(z.string().max(160)).max(64) })).max(32).optional(),
+      /** Addresses and subnets that clients must come from (lib/source-list.ts). Absent: any. */
+      allowedSources: z.array(z.string().max(64)).max(64).optional(),
     })
     .optional(),
 })

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { DENIED_COMMANDS } from '../../agent/redis/engine/acl.ts'
+import type { ServiceRow } from '../../lib/feed/messages.ts'
 import { RespClient } from '../../agent/redis/resp/client.ts'
 import type { Reply } from '../../agent/redis/resp/decode.ts'
 import { databaseRow, DataNode, dialerChange } from '../support/data-node.ts'
@@ -200,7 +201,7 @@ test('answers that nobody reads cost their reader its connection, not the node i
 })
 
 test('a crash loop backs off, is told in the acknowledgement, and heals when its cause is gone', async () => {
-  const node = await dataNode({ redis: { backoffMinMs: 20, backoffMaxMs: 200 } })
+  const node = await dataNode({ redis: { backoffMinMs: 20, backoffMaxMs: 2000 } })
   await node.feed(databaseRow('db', HERE, 'pw'))
   const client = await tenant(node, 'db', 'pw')
   await say(client, 'SET', 'k', 'v')
@@ -269,12 +270,17 @@ test('services that can not be served are refused one by one', async () => {
   expect(node.unavailable).toEqual({ web: 'service.backend-missing', '../../etc': 'service.unsupported' })
 })
 
+/** Connections stay, whatever password they logged in with. */
+function kept(change: ReturnType<typeof databaseRow>): ReturnType<typeof databaseRow> {
+  return { ...change, row: { ...(change.row as ServiceRow), live: 'keep' } }
+}
+
 test('password, memory and fsync change under open connections', async () => {
   const node = await dataNode()
-  await node.feed(databaseRow('db', HERE, 'old'))
+  await node.feed(kept(databaseRow('db', HERE, 'old')))
   const pid = node.enginePid('db')
   const client = await tenant(node, 'db', 'old')
-  await node.feed(databaseRow('db', HERE, 'new', { maxMemoryBytes: 2 << 20, appendFsync: 'always', replicationSecret: 'another secret "\n' }))
+  await node.feed(kept(databaseRow('db', HERE, 'new', { maxMemoryBytes: 2 << 20, appendFsync: 'always', replicationSecret: 'another secret "\n' })))
   await until('the change', () => node.log.some((line) => line['live'] === true))
   expect(node.enginePid('db')).toBe(pid)
   expect(await say(client, 'AUTH', 'old')).toMatch(/^WRONGPASS/)

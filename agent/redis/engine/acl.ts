@@ -1,8 +1,9 @@
 /**
- * The three users of an engine. Redis checks them itself, in scripts and functions too, whatever way a command came in.
+ * The users of an engine. Redis checks them itself, in scripts and functions too, whatever way a command came in.
  *
  *   default               the tenant: everything but what reaches outside of its data, stops the engine, changes its
  *                         configuration or users, or disturbs the agent's and the replicas' connections
+ *   others                by the tenant's own rules, within the same bounds (engine/users.ts)
  *   nearcast-replication  replicas of the same database on other nodes
  *   nearcast-agent        this agent; its password lives as long as the engine's process
  */
@@ -10,6 +11,7 @@ import { createHash } from 'node:crypto'
 
 export const REPLICATION_USER = 'nearcast-replication'
 export const AGENT_USER = 'nearcast-agent'
+const TRIAL_USER = 'nearcast-trial'
 
 /** Denied to tenants, each with its reason. Names exist since Redis 7.0 and in Valkey: an unknown one stops the engine. */
 export const DENIED_COMMANDS: readonly string[] = [
@@ -29,12 +31,28 @@ export const DENIED_COMMANDS: readonly string[] = [
 /** Harmless parts of what is denied above. */
 const ALLOWED_AGAIN: readonly string[] = ['acl|whoami', 'acl|cat', 'acl|genpass']
 
-const AGENT_COMMANDS: readonly string[] = ['ping', 'info', 'config|set', 'acl|setuser', 'replicaof', 'role']
+const AGENT_COMMANDS: readonly string[] = [
+  'ping', 'info', 'config|set', 'acl|setuser', 'acl|deluser', 'replicaof', 'role', 'client|id', 'client|list', 'client|kill',
+]
+/** What `default` may, but for what is denied to all. */
+const EVERYTHING: readonly string[] = ['~*', '&*', '+@all']
 
-/** Rules, for a `user` line of the configuration and for ACL SETUSER alike. */
-export function tenantRules(passwordSha256: string): string[] {
-  const allowed = ['+@all', ...DENIED_COMMANDS.map((name) => `-${name}`), ...ALLOWED_AGAIN.map((name) => `+${name}`)]
-  return ['reset', 'on', `#${passwordSha256}`, '~*', '&*', ...allowed]
+/** Rules, for a `user` line of the configuration and for ACL SETUSER alike. `rules`: a further user's own. */
+export function tenantRules(passwordSha256: string, rules = EVERYTHING): string[] {
+  return ['reset', 'on', `#${passwordSha256}`, ...bounded(rules)]
+}
+
+/** A user that exists only to see whether the engine knows its rules; it can't log in. */
+export function trialCommands(rules: readonly string[]): string[][] {
+  return [
+    ['ACL', 'SETUSER', TRIAL_USER, 'reset', ...bounded(rules)],
+    ['ACL', 'DELUSER', TRIAL_USER],
+  ]
+}
+
+/** What is denied comes last: no rule before it allows it. */
+function bounded(rules: readonly string[]): string[] {
+  return [...rules, ...DENIED_COMMANDS.map((name) => `-${name}`), ...ALLOWED_AGAIN.map((name) => `+${name}`)]
 }
 
 export function replicationRules(secret: string): string[] {

@@ -21,6 +21,9 @@ export interface Health {
 /** Behind a first copy Redis writes its file anew; until that has ended well the file is what it was before. */
 const COPY_IS_KEPT = ['aof_enabled:1', 'aof_rewrite_in_progress:0', 'aof_rewrite_scheduled:0', 'aof_last_bgrewrite_status:ok']
 
+/** CLIENT LIST, of as many connections as an engine takes. */
+const MAX_LIST_BYTES = 8 << 20
+
 const NOT_ANSWERING: Health = { state: 'not-answering', linked: null, kept: false, writesRefused: null }
 
 export class EngineHealth {
@@ -56,15 +59,20 @@ export class EngineHealth {
 
   /** @returns false when one of them wasn't answered with OK; the rest isn't sent then. */
   async apply(commands: readonly (readonly string[])[]): Promise<boolean> {
+    for (const command of commands) {
+      const [reply] = (await this.ask([command])) ?? []
+      if (reply?.kind !== 'text' || !reply.text.startsWith('OK')) return false
+    }
+    return true
+  }
+
+  /** Never rejects. @returns null when it didn't answer all of them. */
+  async ask(commands: readonly (readonly string[])[]): Promise<Reply[] | null> {
     try {
       const client = await this.#connected()
-      for (const command of commands) {
-        const reply = await client.command(command, this.#timeoutMs)
-        if (reply.kind !== 'text' || !reply.text.startsWith('OK')) return false
-      }
-      return true
+      return await Promise.all(commands.map((command) => client.command(command, this.#timeoutMs)))
     } catch {
-      return false
+      return null
     }
   }
 
@@ -75,7 +83,7 @@ export class EngineHealth {
 
   async #connected(): Promise<RespClient> {
     if (this.#client !== null && !this.#client.closed) return this.#client
-    const client = new RespClient(this.#path)
+    const client = new RespClient(this.#path, MAX_LIST_BYTES)
     this.#client = client
     const reply = await client.command(['AUTH', AGENT_USER, this.#password], this.#timeoutMs)
     if (reply.kind !== 'text') client.close()

@@ -1,6 +1,7 @@
 /**
  * What one engine has to be, taken from the feed's row: everything that its configuration depends on.
  */
+import { isDeepStrictEqual } from 'node:util'
 import { NearcastError } from '../../../lib/errors.ts'
 import type { ServiceRow } from '../../../lib/feed/messages.ts'
 
@@ -14,6 +15,17 @@ export interface EngineSpecification {
   readonly replicationSecret: string
   readonly maxMemoryBytes: number
   readonly appendFsync: 'always' | 'everysec'
+  /** Beside `default`. */
+  readonly users: readonly EngineUser[]
+  /** What becomes of open connections under an old password (lib/live-policy.ts). */
+  readonly live: string | undefined
+}
+
+export interface EngineUser {
+  readonly name: string
+  /** Hex. */
+  readonly passwordSha256: string
+  readonly rules: readonly string[]
 }
 
 /** Ids become directory names. */
@@ -26,17 +38,12 @@ export function engineSpecification(row: ServiceRow, node: string): EngineSpecif
   if (row.kind !== 'redis' || row.redis === undefined || !SERVICE_ID.test(row.id)) throw unsupported(row.id, 'it is no database')
   if (role !== 'primary' && role !== 'replica') throw unsupported(row.id, 'it has no role here')
   if (primary === undefined) throw unsupported(row.id, 'it has no primary')
-  return { service: row.id, primary: role === 'primary' ? null : primary, ...row.redis }
+  const { passwordSha256, replicationSecret, maxMemoryBytes, appendFsync, users = [] } = row.redis
+  return { service: row.id, primary: role === 'primary' ? null : primary, passwordSha256, replicationSecret, maxMemoryBytes, appendFsync, users, live: row.live }
 }
 
 export function sameSpecification(left: EngineSpecification, right: EngineSpecification): boolean {
-  return (
-    left.primary === right.primary &&
-    left.passwordSha256 === right.passwordSha256 &&
-    left.replicationSecret === right.replicationSecret &&
-    left.maxMemoryBytes === right.maxMemoryBytes &&
-    left.appendFsync === right.appendFsync
-  )
+  return isDeepStrictEqual(left, right)
 }
 
 function unsupported(service: string, why: string): NearcastError {

@@ -13,6 +13,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Reply } from '../resp/decode.ts'
 import { asNearcastError } from '../../../lib/errors.ts'
 import type { ErrorCode } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
@@ -23,9 +24,10 @@ import { EngineHealth } from './health.ts'
 import type { Health } from './health.ts'
 import { EngineProcess } from './process.ts'
 import type { EngineExit } from './process.ts'
-import type { EngineSpecification } from './specification.ts'
+import type { EngineSpecification, EngineUser } from './specification.ts'
 import { sameSpecification } from './specification.ts'
 import type { StartTurns } from './start-turns.ts'
+import { OldLogins, renewedUsers, userCommands } from './users.ts'
 import type { Walls } from './walls.ts'
 
 export interface SupervisorTimes {
@@ -54,6 +56,8 @@ export interface SupervisorOptions {
   /** `reason` or `answers` has changed. */
   readonly changed: () => void
   readonly restarted: (service: string) => void
+  /** So many connections were ended because their password counts no more. */
+  readonly loginsEnded: (service: string, connections: number) => void
 }
 
 const FIRST_POLL_MS = 4
@@ -88,11 +92,21 @@ export class Supervisor {
   #usedAtMs = performance.now()
   #wake: (() => void) | null = null
   #changing: Promise<void> = Promise.resolve()
+  readonly #oldLogins: OldLogins
   #running: Promise<void> | null = null
 
   constructor(specification: EngineSpecification, options: SupervisorOptions) {
     this.#specification = specification
     this.#options = options
+    this.#oldLogins = new OldLogins({
+      ask: async (commands) => {
+        const connection = this.#connection()
+        const replies = await connection.ask(commands)
+        connection.close()
+        return replies
+      },
+      ended: (connections) => options.loginsEnded(this.#specification.service, connections),
+    })
   }
 
   /** Why clients aren't sent here; null: they are. */
@@ -283,6 +297,7 @@ export class Supervisor {
     const { healthIntervalMs, silentTimeoutMs } = this.#options.times
     this.#health = health
     void engine.exited.then(() => this.#wake?.())
+    let equipped = false
     let copied = this.#specification.primary !== null && copiedFrom(directory) === this.#specification.primary
     let silentMs = 0
     let pollMs = FIRST_POLL_MS
@@ -290,6 +305,7 @@ export class Supervisor {
       const replica = this.#specification.primary !== null
       const checkedMs = performance.now()
       const found = await health.check(replica)
+      if (found.state === 'well' && !equipped) equipped = await this.#setUsers(health, [])
       if (engine.over || this.#restarting || this.#stopping.signal.aborted) break
       this.#noteDetails(found)
       this.#noteCopy(directory, found)
@@ -297,7 +313,7 @@ export class Supervisor {
       silentMs = found.state === 'not-answering' ? silentMs + pollMs + Math.min(performance.now() - checkedMs, 2 * healthIntervalMs) : 0
       if (silentMs > silentTimeoutMs) this.#killSilent(engine, silentMs)
       copied ||= found.linked === true
-      const reason = reasonOf(found, !replica || copied)
+      const reason = equipped ? reasonOf(found, !replica || copied) : 'redis.starting'
       // An engine that has never answered since it started keeps the reason for which it was started.
       const silent = reason === 'redis.not-answering' && !this.#answers
       this.#set(silent ? this.#reason : reason, found.state === 'well')
@@ -305,6 +321,7 @@ export class Supervisor {
       await this.#pause(pollMs)
     }
     health.close()
+    this.#oldLogins.stop()
     this.#health = null
     this.#linked = null
   }
@@ -343,7 +360,7 @@ export class Supervisor {
     if (engine === null || engine.over || this.#health === null) return
     // One that becomes a replica has to copy first, so it starts anew; a promotion happens under its open connections.
     const live = (before.primary === null) === (primary === null) || primary === null
-    const applied = live && (await this.#applyLive())
+    const applied = live && (await this.#applyLive(before))
     if (!applied) {
       this.#restarting = true
       await engine.stop(this.#options.times.stopTimeoutMs)
@@ -352,11 +369,37 @@ export class Supervisor {
   }
 
   /** On a connection of its own: the checks go on meanwhile. */
-  async #applyLive(): Promise<boolean> {
-    const connection = new EngineHealth(this.#socket ?? '', this.#password, this.#options.times.healthIntervalMs)
-    const applied = await connection.apply(liveChanges(this.#settings(this.#specification)))
+  async #applyLive(before: EngineSpecification): Promise<boolean> {
+    const now = this.#specification
+    const connection = this.#connection()
+    const applied = (await connection.apply(liveChanges(this.#settings(now)))) && (await this.#setUsers(connection, before.users))
     connection.close()
+    if (applied) await this.#oldLogins.leave(renewedUsers(before, now), now.live)
     return applied
+  }
+
+  /** @returns false when the engine didn't answer. A user whose rules it doesn't know is left out. */
+  async #setUsers(connection: EngineHealth, before: readonly EngineUser[]): Promise<boolean> {
+    const { service, users } = this.#specification
+    const commands = userCommands(before, users)
+    const replies = commands.length === 0 ? [] : await connection.ask(commands)
+    for (const [index, reply] of (replies ?? []).entries()) {
+      if (reply.kind === 'error') this.#options.log.error({ service, user: commands[index]?.[2], code: 'redis.user-rules', said: reply.text }, 'the engine does not take a user')
+    }
+    return replies !== null
+  }
+
+  /** Of the agent's own, once the engine answers; null: it didn't, or the database isn't available. */
+  async ask(commands: readonly (readonly string[])[], timeoutMs: number): Promise<readonly Reply[] | null> {
+    if ((await this.ready(timeoutMs, 'answering')) === null) return null
+    const connection = this.#connection()
+    const replies = await connection.ask(commands)
+    connection.close()
+    return replies
+  }
+
+  #connection(): EngineHealth {
+    return new EngineHealth(this.#socket ?? '', this.#password, this.#options.times.healthIntervalMs)
   }
 
   async #closeBridge(): Promise<void> {

@@ -22,9 +22,11 @@ export class RespClient {
   readonly #waiting: Waiting[] = []
   #held: Buffer = Buffer.alloc(0)
   #closed = false
+  readonly #maxReplyBytes: number
 
   /** Connects at once; a failure to do so fails the first command. */
-  constructor(path: string) {
+  constructor(path: string, maxReplyBytes = MAX_REPLY_BYTES) {
+    this.#maxReplyBytes = maxReplyBytes
     this.#socket = connect({ path })
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     this.#socket.on('error', () => this.close())
@@ -67,7 +69,7 @@ export class RespClient {
     this.#held = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk])
     let offset = 0
     while (offset < this.#held.length) {
-      const decoded = decodeReply(this.#held, offset)
+      const decoded = decodeReply(this.#held, offset, this.#maxReplyBytes)
       if (decoded.state === 'incomplete') break
       const waiting = this.#waiting.shift()
       if (decoded.state === 'invalid' || waiting === undefined) return this.close()
@@ -76,7 +78,7 @@ export class RespClient {
       waiting.resolve(decoded.reply)
     }
     this.#held = this.#held.subarray(offset)
-    if (this.#held.length > MAX_REPLY_BYTES) this.close()
+    if (this.#held.length > this.#maxReplyBytes) this.close()
   }
 }
 

@@ -115,6 +115,8 @@ export const redisAnswer = z
     replicas: strings,
     appendFsync: z.enum(['always', 'everysec']),
     maxMemoryBytes: z.int(),
+    allowedSources: strings.optional().meta({ description: 'Where clients must come from; absent: from anywhere.' }),
+    users: strings.optional().meta({ description: 'Names of its users beside `default`.' }),
     tls: tlsAnswer.shape.policy,
     username: z.string(),
     password: z.string().optional().meta({ description: secret }),
@@ -133,12 +135,23 @@ export const redisAnswer = z
   })
   .meta({ id: 'Redis', description: 'A database with its own address.' })
 
+export const redisUserAnswer = z
+  .strictObject({
+    name: z.string(),
+    rules: z.string().meta({ description: 'What is denied to all users of databases stays denied.' }),
+    password: z.string().optional().meta({ description: secret }),
+    url: z.string().optional().meta({ description: secret }),
+    createdAt: at,
+  })
+  .meta({ id: 'RedisUser', description: 'A user of a database, beside `default`.' })
+
 /** Of a POST: what was made, and how long it took until it was in force. */
 export const provisioned = <Shape extends z.ZodRawShape>(made: z.ZodObject<Shape>) => z.strictObject({ ...made.shape, provisioning: provisioningAnswer })
 
 export const takenDownAnswer = z.strictObject({ id: z.string(), name: z.string(), deleted: z.literal(true), revocation: revocationAnswer })
 export const addressChangedAnswer = z.strictObject({ ...addressAnswer.shape, change: provisioningAnswer })
 export const addressRemovedAnswer = z.strictObject({ address: z.string(), deleted: z.literal(true), revocation: revocationAnswer })
+export const removedUserAnswer = z.strictObject({ name: z.string(), deleted: z.literal(true), revocation: revocationAnswer })
 export const removedAnswer = z.strictObject({ id: z.string(), deleted: z.literal(true), revocation: revocationAnswer }).meta({ id: 'Removed' })
 export const revokedAnswer = z.strictObject({ ...removedAnswer.shape, addresses: strings.meta({ description: 'Revoked with it.' }) })
 /** A change: the object as it is now, and who has put it in force. */

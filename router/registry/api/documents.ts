@@ -6,8 +6,8 @@ import type { Registry } from '../registry.ts'
 import { addressesUnder } from '../objects/grants.ts'
 import { addressesOf } from '../objects/services.ts'
 import { scopesOf } from '../objects/tokens.ts'
-import type { AddressRecord, GrantRecord, NetworkRecord, NodeRecord, OrgRecord, ServiceRecord, TokenRecord } from '../store/records.ts'
-import type { addressAnswer, grantAnswer, networkAnswer, nodeAnswer, orgAnswer, redisAnswer, serviceAnswer, tokenAnswer } from './answers.ts'
+import type { AddressRecord, DatabaseUser, GrantRecord, NetworkRecord, NodeRecord, OrgRecord, ServiceRecord, TokenRecord } from '../store/records.ts'
+import type { addressAnswer, grantAnswer, networkAnswer, nodeAnswer, orgAnswer, redisAnswer, redisUserAnswer, serviceAnswer, tokenAnswer } from './answers.ts'
 
 export function networkDocument(registry: Registry, network: NetworkRecord): z.infer<typeof networkAnswer> {
   return { id: network.id, name: network.name, prefix: networkPrefix(asNetworkId(network.id), registry.prefix), ...(network.limits && { limits: network.limits }), createdAt: network.createdAt }
@@ -83,9 +83,9 @@ export function redisDocument(registry: Registry, service: ServiceRecord, showsS
   const base = serviceDocument(registry, service)
   const { hostname, address, port } = base
   const { password } = registry.vault.open(service.id, redis.sealed)
-  const tls = addressesOf(registry.store, service.id).find(({ granted }) => granted === undefined)?.tls?.policy ?? 'off'
+  const tls = tlsPolicyOf(registry, service)
   const place = `default:${password}@${hostname}:${port}`
-  const url = `${tls === 'terminate' ? 'rediss' : 'redis'}://${place}`
+  const url = `${schemeOf(tls)}://${place}`
   return {
     ...base,
     kind: 'redis',
@@ -93,6 +93,8 @@ export function redisDocument(registry: Registry, service: ServiceRecord, showsS
     replicas: redis.replicas,
     appendFsync: redis.appendFsync,
     maxMemoryBytes: redis.maxMemoryBytes,
+    ...(redis.allowedSources !== undefined && { allowedSources: redis.allowedSources }),
+    ...(redis.users !== undefined && redis.users.length > 0 && { users: redis.users.map((user) => user.name) }),
     tls,
     username: 'default',
     ...(showsSecrets && { password, url }),
@@ -106,6 +108,21 @@ export function redisDocument(registry: Registry, service: ServiceRecord, showsS
       REDIS_ADDRESS: address,
     },
   }
+}
+
+export function redisUserDocument(registry: Registry, service: ServiceRecord, { name, rules, createdAt }: DatabaseUser, showsSecrets: boolean): z.infer<typeof redisUserAnswer> {
+  const password = registry.vault.open(service.id, service.redis?.sealed ?? '').users[name] ?? ''
+  const url = `${schemeOf(tlsPolicyOf(registry, service))}://${name}:${password}@${service.name}.flycast:${service.port}`
+  return { name, rules: rules.join(' '), ...(showsSecrets && { password, url }), createdAt }
+}
+
+/** Of its own first address. */
+function tlsPolicyOf({ store }: Registry, { id }: ServiceRecord): z.infer<typeof redisAnswer>['tls'] {
+  return addressesOf(store, id).find(({ granted }) => granted === undefined)?.tls?.policy ?? 'off'
+}
+
+function schemeOf(tls: z.infer<typeof redisAnswer>['tls']): string {
+  return tls === 'terminate' ? 'rediss' : 'redis'
 }
 
 export function nodeDocument(registry: Registry, node: NodeRecord): z.infer<typeof nodeAnswer> {

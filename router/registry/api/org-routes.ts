@@ -1,16 +1,14 @@
-/** Routes of one organization: networks, databases, services, addresses. */
+/** Routes of one organization: networks, services, addresses; grants and databases from their own files. */
 import { formatIpv6, parseIpv6 } from '../../../lib/address.ts'
 import { NearcastError } from '../../../lib/errors.ts'
 import { setAddressTls } from '../objects/address-tls.ts'
 import { addressesOfOrg, findAddress, mintAddress } from '../objects/addresses.ts'
-import { createDatabase } from '../objects/databases.ts'
 import { findReceivedGrant, mintGranted } from '../objects/grants.ts'
 import { setAddressLimits, setNetworkLimits } from '../objects/limits.ts'
 import { createNetwork, findNetwork } from '../objects/networks.ts'
 import { activateService, createService, findService, removeService, setLive, setShadow } from '../objects/services.ts'
 import { findOrg } from '../objects/orgs.ts'
 import type { Registry } from '../registry.ts'
-import type { OrgRecord } from '../store/records.ts'
 import {
   addressAnswer,
   addressChangedAnswer,
@@ -20,15 +18,16 @@ import {
   networkAnswer,
   orgAnswer,
   provisioned,
-  redisAnswer,
   serviceAnswer,
   takenDownAnswer,
 } from './answers.ts'
-import { addressDocument, networkDocument, orgDocument, redisDocument, serviceDocument } from './documents.ts'
+import { addressDocument, networkDocument, orgDocument, serviceDocument } from './documents.ts'
 import { bringUpAddress, grantRoutes } from './grant-routes.ts'
+import { redisRoutes } from './redis-routes.ts'
 import type { Call, Route } from './route.ts'
 import { route } from './route.ts'
-import { addressBody, addressChangeBody, networkBody, networkChangeBody, redisBody, serviceBody, serviceChangeBody } from './schemas.ts'
+import { addressBody, addressChangeBody, networkBody, networkChangeBody, serviceBody, serviceChangeBody } from './schemas.ts'
+import { takeDown } from './take-down.ts'
 
 const ORG = '/v1/orgs/:org'
 
@@ -90,66 +89,6 @@ function networkRoutes(registry: Registry): Route[] {
         const change = await publisher.inForce(revision)
         return { ...networkDocument(registry, findNetwork(store, org, String(network.id))), change }
       },
-    }),
-  ]
-}
-
-function redisRoutes(registry: Registry): Route[] {
-  const { store, publisher, plan } = registry
-  const path = `${ORG}/redis`
-  return [
-    route({
-      method: 'GET',
-      path,
-      access: 'org',
-      summary: 'List databases',
-      answer: listOf(redisAnswer),
-      handle: (call, org) =>
-        store
-          .list('services', org.id)
-          .filter((service) => service.kind === 'redis')
-          .map((service) => redisDocument(registry, service, call.showsSecrets)),
-    }),
-    route({
-      method: 'GET',
-      path: `${path}/:name`,
-      access: 'org',
-      summary: 'Show a database',
-      answer: redisAnswer,
-      handle: (call, org) => redisDocument(registry, findService(store, org.id, call.params['name'] ?? '', 'redis'), call.showsSecrets),
-    }),
-    route({
-      method: 'POST',
-      path,
-      access: 'org',
-      summary: 'Create a database; answers when every connected proxy has acknowledged, at most after 5 s',
-      body: redisBody,
-      answer: provisioned(redisAnswer),
-      handle: async (call, org) => {
-        const act = call.act('redis.create')
-        const network = findNetwork(store, org, call.body.network)
-        const { result, revision } = store.write(act, (transaction) => {
-          const made = createDatabase(transaction, org, network, call.body, plan)
-          setAddressTls(transaction, made.address, call.body.tls)
-          return made
-        })
-        const { service } = result
-        const provisioning = await publisher.bringUp(
-          act,
-          revision,
-          (transaction) => activateService(transaction, service.id),
-          (transaction) => removeService(transaction, service),
-        )
-        return { ...redisDocument(registry, findService(store, org.id, service.id, 'redis'), call.showsSecrets), provisioning }
-      },
-    }),
-    route({
-      method: 'DELETE',
-      path: `${path}/:name`,
-      access: 'org',
-      summary: 'Destroy a database and its addresses, for ever',
-      answer: takenDownAnswer,
-      handle: (call, org) => takeDown(registry, call, org, 'redis'),
     }),
   ]
 }
@@ -299,11 +238,4 @@ function addressRoutes(registry: Registry): Route[] {
 /** Where things are on the hosts of the fleet is the operator's own concern. */
 function showsBackend(call: Pick<Call, 'memberOf'>): boolean {
   return call.memberOf === undefined
-}
-
-async function takeDown(registry: Registry, call: Call<unknown, unknown>, org: OrgRecord, kind: 'redis' | 'other') {
-  const { store, publisher } = registry
-  const service = findService(store, org.id, call.params['name'] ?? '', kind)
-  const { revision } = store.write(call.act(`${service.kind}.delete`), (transaction) => removeService(transaction, service))
-  return { id: service.id, name: service.name, deleted: true as const, revocation: await publisher.inForce(revision) }
 }

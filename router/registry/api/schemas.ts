@@ -1,9 +1,11 @@
 /** What requests may say. Unknown members are refused: a misspelt limit must not be silently without effect. */
 import { z } from 'zod'
+import { USER_NAME } from '../../../lib/acl-rules.ts'
 import { PROXY_HEADERS } from '../../../lib/backend.ts'
 import { limits } from '../../../lib/feed/messages.ts'
 import { ID_PATTERN } from '../../../lib/identity.ts'
 import { LIVE_POLICY } from '../../../lib/live-policy.ts'
+import { MAX_SOURCES, parseSource } from '../../../lib/source-list.ts'
 import { SCOPES } from '../store/records.ts'
 
 /** A DNS label: names of services are host names. */
@@ -41,6 +43,20 @@ export const redisBody = z.strictObject({
   maxMemoryBytes: z.int().min(1 << 20).max(2 ** 40).default(100 * (1 << 20)),
   tls: tls.optional(),
 })
+export const redisChangeBody = z.strictObject({
+  allowedSources: z
+    .array(z.string().max(64).refine((text) => parseSource(text) !== null, 'write an address or a subnet: 192.0.2.7, 10.0.0.0/8, fdaa:0:1::/48'))
+    .min(1)
+    .max(MAX_SOURCES)
+    .nullable()
+    .optional()
+    .meta({ description: 'Addresses and subnets, IPv4 and IPv6, that clients must come from; null: from anywhere.' }),
+})
+export const redisUserBody = z.strictObject({
+  name: z.string().regex(USER_NAME, 'use up to 40 of a-z, 0-9, "-" and "_"; not "default", nothing that begins with "nearcast"'),
+  rules: z.string().min(1).max(4096).meta({ description: "Redis's ACL rules of commands, categories, keys and channels.", examples: ['~app:* &* +@read +@write'] }),
+})
+export const resetPasswordBody = z.strictObject({})
 export const serviceBody = z.strictObject({
   name,
   kind: z.enum(['tcp', 'postgres']).default('tcp'),

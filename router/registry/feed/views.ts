@@ -50,9 +50,20 @@ export class Views {
     if (member.kind === 'proxy') return service.state === 'active' ? row : null
     if (node === null || !service.placements.some((placement) => placement.node === node.id)) return null
     if (redis === undefined) return { ...row, ...(backend !== undefined && { backend }) }
-    const { password, replicationSecret } = this.#vault.open(id, redis.sealed)
-    const { maxMemoryBytes, appendFsync } = redis
-    return { ...row, redis: { passwordSha256: passwordSha256(password), replicationSecret, maxMemoryBytes, appendFsync } }
+    const { password, replicationSecret, users: passwords } = this.#vault.open(id, redis.sealed)
+    const { maxMemoryBytes, appendFsync, allowedSources, users = [] } = redis
+    const shown = users.map((user) => ({ name: user.name, passwordSha256: passwordSha256(passwords[user.name] ?? ''), rules: [...user.rules] }))
+    return {
+      ...row,
+      redis: {
+        passwordSha256: passwordSha256(password),
+        replicationSecret,
+        maxMemoryBytes,
+        appendFsync,
+        ...(shown.length > 0 && { users: shown }),
+        ...(allowedSources !== undefined && { allowedSources: [...allowedSources] }),
+      },
+    }
   }
 
   #node({ member, node }: Viewer, record: NodeRecord): Rows['nodes'] | null {

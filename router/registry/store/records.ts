@@ -25,6 +25,13 @@ export interface NetworkRecord {
 /** `provisioning`: only the agents that will hold it know it. `active`: proxies too. */
 export type ServiceState = 'provisioning' | 'active'
 
+export interface DatabaseUser {
+  readonly name: string
+  /** As lib/acl-rules.ts allows them. */
+  readonly rules: readonly string[]
+  readonly createdAt: string
+}
+
 export interface ServiceRecord {
   readonly id: string
   readonly org: string
@@ -45,6 +52,10 @@ export interface ServiceRecord {
     readonly replicas: readonly string[]
     readonly maxMemoryBytes: number
     readonly appendFsync: 'always' | 'everysec'
+    /** Beside `default`; their passwords are sealed with the others. */
+    readonly users?: readonly DatabaseUser[]
+    /** Clients must come from one of these (lib/source-list.ts); absent: from anywhere. */
+    readonly allowedSources?: readonly string[]
     /** Password and replication secret, encrypted (trust/credentials.ts). */
     readonly sealed: string
   }

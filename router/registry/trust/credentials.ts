@@ -6,15 +6,24 @@ import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:
 import { z } from 'zod'
 import { NearcastError } from '../../../lib/errors.ts'
 
-const credentials = z.object({ password: z.string(), replicationSecret: z.string() })
+const credentials = z.object({
+  password: z.string(),
+  replicationSecret: z.string(),
+  /** Of the users beside `default`, by name. */
+  users: z.record(z.string(), z.string()).default({}),
+})
 export type Credentials = z.infer<typeof credentials>
 
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
 
-/** 192 random bits; letters, digits, "-" and "_" only, so that it stands in a URL as it is. */
+/** 192 random bits each; letters, digits, "-" and "_" only, so that it stands in a URL as it is. */
 export function newCredentials(): Credentials {
-  return { password: randomBytes(24).toString('base64url'), replicationSecret: randomBytes(24).toString('base64url') }
+  return { password: newPassword(), replicationSecret: newPassword(), users: {} }
+}
+
+export function newPassword(): string {
+  return randomBytes(24).toString('base64url')
 }
 
 export class Vault {

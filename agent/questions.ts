@@ -1,0 +1,57 @@
+/** What the router asks about a database (lib/feed/questions.ts), answered. Refusals are answers, with code and sentence. */
+import { asNearcastError, NearcastError } from '../lib/errors.ts'
+import type { QuestionAnswer, QuestionName, QuestionParams } from '../lib/feed/questions.ts'
+import { isQuestion, QUESTIONS } from '../lib/feed/questions.ts'
+import { trialCommands } from './redis/engine/acl.ts'
+import type { Supervisor } from './redis/engine/supervisor.ts'
+
+export interface QuestionsOptions {
+  readonly supervisor: (service: string) => Supervisor | undefined
+}
+
+type Answers = { readonly [Name in QuestionName]: (params: QuestionParams<Name>) => Promise<QuestionAnswer<Name>> }
+
+/** For an engine that rests, or is starting. */
+const ENGINE_MS = 3000
+
+export class Questions {
+  readonly #options: QuestionsOptions
+  readonly #answers: Answers = {
+    'redis.check-rules': (params) => this.#checkRules(params),
+  }
+
+  constructor(options: QuestionsOptions) {
+    this.#options = options
+  }
+
+  /** @throws NearcastError feed.ask-failed for what this version doesn't know. */
+  async answer(name: string, params: unknown): Promise<unknown> {
+    if (!isQuestion(name)) throw new NearcastError('feed.ask-failed', `An agent of this version can't answer "${name}".`)
+    const parsed = QUESTIONS[name].params.safeParse(params)
+    if (!parsed.success) throw new NearcastError('feed.ask-failed', `An agent of this version doesn't understand the parameters of "${name}".`)
+    try {
+      return await this.#answer(name, parsed.data)
+    } catch (error) {
+      const { code, message } = asNearcastError(error)
+      return { refused: { code, message: message.slice(0, 512) } }
+    }
+  }
+
+  /** `params` were read by the schema of that very name. */
+  #answer<Name extends QuestionName>(name: Name, params: unknown): Promise<QuestionAnswer<Name>> {
+    return this.#answers[name](params as QuestionParams<Name>)
+  }
+
+  async #checkRules({ service, rules }: QuestionParams<'redis.check-rules'>): Promise<QuestionAnswer<'redis.check-rules'>> {
+    const [set] = (await this.#supervisor(service).ask(trialCommands(rules), ENGINE_MS)) ?? []
+    if (set === undefined) throw new NearcastError('redis.not-answering', 'The database does not answer now; try again in a moment.', { retryable: true })
+    if (set.kind === 'error') throw new NearcastError('redis.user-rules', `The engine doesn't take these rules: ${set.text}`, { side: 'client' })
+    return {}
+  }
+
+  #supervisor(service: string): Supervisor {
+    const supervisor = this.#options.supervisor(service)
+    if (supervisor !== undefined) return supervisor
+    throw new NearcastError('redis.not-found', `The database ${service} isn't on this node.`)
+  }
+}

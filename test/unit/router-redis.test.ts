@@ -1,0 +1,116 @@
+/** Who may use a database, over the API: passwords, users, sources; what agents are told and what is shown to whom. */
+import { createHash } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { ServiceRow } from '../../lib/feed/messages.ts'
+import type { FeedTable } from '../../lib/feed/table.ts'
+import { parseRules } from '../../lib/acl-rules.ts'
+import { parseIpv6 } from '../../lib/address.ts'
+import { parseSource, SourceList } from '../../lib/source-list.ts'
+import type { TestRegistry } from '../support/registry.ts'
+import { startRegistry } from '../support/registry.ts'
+
+let registry: TestRegistry
+let table: FeedTable | null = null
+let acme = ''
+let reader = ''
+const asked: unknown[] = []
+let answer: (name: string, params: unknown) => unknown = () => ({})
+const DB = '/v1/orgs/acme/redis/cache'
+
+beforeAll(async () => {
+  registry = await startRegistry()
+  await registry.made('/v1/orgs', { name: 'acme' })
+  acme = String((await registry.made('/v1/tokens', { name: 'ci', role: 'member', org: 'acme' }))['token'])
+  reader = String((await registry.made('/v1/tokens', { name: 'look', role: 'member', org: 'acme', scopes: ['read'] }))['token'])
+  const identity = await registry.join('agent', 'mad-1')
+  await registry.reader(identity, {
+    apply: (next) => {
+      table = next
+      return []
+    },
+    ask: async (name, params) => {
+      asked.push([name, params])
+      return answer(name, params)
+    },
+  }).start()
+  await registry.made('/v1/orgs/acme/redis', { name: 'cache', region: 'mad' }, acme)
+})
+afterAll(() => registry.remove())
+
+const sha256 = (text: unknown): string => createHash('sha256').update(String(text)).digest('hex')
+
+function told(): NonNullable<ServiceRow['redis']> {
+  const row = [...(table?.services.values() ?? [])].find(({ name }) => name === 'cache')
+  if (row?.redis === undefined) throw new Error('the agent knows no such database')
+  return row.redis
+}
+
+test('a new password is told to the agent before the answer, and shown again', async () => {
+  const before = (await registry.call('GET', DB, undefined, acme)).body
+  const { status, body } = await registry.call('POST', `${DB}/reset-password`, {}, acme)
+  expect(status).toBe(200)
+  expect(body['change']).toMatchObject({ agents: [{ id: 'agent/mad-1' }] })
+  expect(body['password']).not.toBe(before['password'])
+  expect(told().passwordSha256).toBe(sha256(body['password']))
+  expect((await registry.call('GET', DB, undefined, acme)).body['password']).toBe(body['password'])
+  expect(told().replicationSecret).not.toBe('')
+})
+
+test('users: asked of the engine, told to the agent, shown to those who may change things, renewed, removed', async () => {
+  const path = `${DB}/users`
+  const made = await registry.made(path, { name: 'app', rules: '~app:* +@read' }, acme)
+  expect(made).toMatchObject({ name: 'app', rules: '~app:* +@read', url: `redis://app:${String(made['password'])}@cache.flycast:6379` })
+  expect(asked.at(-1)).toEqual(['redis.check-rules', { service: expect.stringMatching(/^db/), rules: ['~app:*', '+@read'] }])
+  expect(told().users).toEqual([{ name: 'app', passwordSha256: sha256(made['password']), rules: ['~app:*', '+@read'] }])
+  expect((await registry.call('GET', path, undefined, acme)).body).toMatchObject([{ name: 'app', password: made['password'] }])
+  expect(JSON.stringify((await registry.call('GET', path, undefined, reader)).body)).not.toContain(String(made['password']))
+  expect((await registry.call('GET', DB, undefined, reader)).body['users']).toEqual(['app'])
+  expect((await registry.call('POST', path, { name: 'app', rules: '+get' }, acme)).body['code']).toBe('redis.user-exists')
+
+  const renewed = (await registry.call('POST', `${path}/app/reset-password`, {}, acme)).body
+  expect(renewed['password']).not.toBe(made['password'])
+  expect(told().users?.[0]?.passwordSha256).toBe(sha256(renewed['password']))
+  const audit = JSON.stringify((await registry.call('GET', '/v1/audit?limit=1000')).body)
+  expect(audit).toContain('redis.user-create')
+  expect(audit).not.toContain(String(renewed['password']))
+
+  expect((await registry.call('DELETE', `${path}/app`, undefined, acme)).status).toBe(200)
+  expect(told().users).toBeUndefined()
+  for (const [method, at] of [['DELETE', `${path}/app`], ['POST', `${path}/app/reset-password`]] as const) {
+    expect((await registry.call(method, at, method === 'POST' ? {} : undefined, acme)).body['code']).toBe('redis.user-unknown')
+  }
+})
+
+test('rules that the engine refuses, and names that are ours, make no user', async () => {
+  const post = async (body: unknown): Promise<unknown> => (await registry.call('POST', `${DB}/users`, body, acme)).body['code']
+  answer = () => ({ refused: { code: 'redis.user-rules', message: 'no' } })
+  expect(await post({ name: 'x', rules: '+nonsense' })).toBe('redis.user-rules')
+  answer = () => ({ refused: { code: 'of.the-future', message: 'no' } })
+  expect(await post({ name: 'x', rules: '+get' })).toBe('feed.ask-failed')
+  answer = () => 'nonsense'
+  expect(await post({ name: 'x', rules: '+get' })).toBe('feed.ask-failed')
+  answer = () => ({})
+  for (const name of ['default', 'nearcast-agent', 'A', 'a b', '']) expect(await post({ name, rules: '+get' })).toBe('api.body-invalid')
+  for (const rules of ['on', '>pw', '<pw', '#00', 'nopass', 'reset', 'resetpass', '(+get ~*)', 'clearselectors', '+get;', '~a\u0001', ' ']) expect(await post({ name: 'x', rules })).toBe('redis.user-rules')
+  expect((await registry.call('GET', `${DB}/users`, undefined, acme)).body).toEqual([])
+  expect(parseRules('  ~a:*   %R~b &c +@all -@admin +config|get allkeys ')).toHaveLength(7)
+  expect(parseRules('+get '.repeat(65))).toBeNull()
+})
+
+const change = (allowedSources: unknown): ReturnType<TestRegistry['call']> => registry.call('PATCH', DB, { allowedSources }, acme)
+
+test('sources: told to the agent, shown, ended with null; what is no subnet is refused', async () => {
+  expect((await change(['10.0.0.0/8', '10.0.0.0/8', 'fdaa:0:1::/48'])).body['allowedSources']).toEqual(['10.0.0.0/8', 'fdaa:0:1::/48'])
+  expect(told().allowedSources).toEqual(['10.0.0.0/8', 'fdaa:0:1::/48'])
+  for (const wrong of [[], ['10.0.0.0/33'], ['fdaa::/129'], ['name'], ['10.0.0'], Array.from({ length: 65 }, () => '10.0.0.1')]) expect((await change(wrong)).body['code']).toBe('api.body-invalid')
+  expect((await change(null)).body['allowedSources']).toBeUndefined()
+  expect(told().allowedSources).toBeUndefined()
+})
+
+test('a subnet holds what lies in it', () => {
+  expect(parseSource('fe80::1%eth0')).toBeNull()
+  const list = new SourceList(['192.0.2.0/25', '2001:db8::/33', '::1'])
+  for (const inside of ['::ffff:c000:27f', '2001:db8:7fff::1', '::1']) expect([inside, list.holds(parseIpv6(inside))]).toEqual([inside, true])
+  for (const outside of ['::ffff:c000:280', '2001:db8:8000::1', '::2', '::c000:201']) expect([outside, list.holds(parseIpv6(outside))]).toEqual([outside, false])
+  expect(new SourceList([]).holds(parseIpv6('::1'))).toBe(false)
+})
