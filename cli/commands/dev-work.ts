@@ -7,6 +7,7 @@ import { request } from 'node:http'
 import type { Command } from 'commander'
 import { z } from 'zod'
 import { NearcastError } from '../../lib/errors.ts'
+import type { WantedPlane } from '../../lib/plane/wanted.ts'
 import { askCluster, clusterInfo, clusterStatus } from '../dev/control-client.ts'
 import type { ClusterInfo } from '../dev/control-client.ts'
 import type { ControlRequest } from '../dev/control-protocol.ts'
@@ -22,6 +23,7 @@ import type { GlobalOptions } from './session.ts'
 
 export interface StartOptions {
   readonly topology?: string
+  readonly plane?: WantedPlane
   readonly apiPort: number
 }
 
@@ -65,6 +67,7 @@ export async function start(options: StartOptions, command: Command): Promise<vo
   const settings = {
     cluster,
     topologyFile: options.topology,
+    plane: options.plane,
     apiPort: options.apiPort,
     progress: (step: string) => progress.step(step),
     notice: (text: string) => progress.notice(text),

@@ -4,7 +4,7 @@ import type { Command } from 'commander'
 import { VERBS } from '../dev/kept-program.ts'
 import type { Verb } from '../dev/kept-program.ts'
 import type { ExecOptions, LinkOptions, LogOptions, StartOptions } from './dev-work.ts'
-import { whole } from './values.ts'
+import { planeOption, whole } from './values.ts'
 
 const VERB_HELP: Readonly<Record<Verb, string>> = {
   stop: 'end a program (SIGTERM) and keep it ended',
@@ -23,6 +23,7 @@ export function addDevCommands(program: Command): void {
     .command('dev')
     .description('run a whole cluster on this machine: regions, links with real delays, demo databases')
     .option('--topology <file>', 'another topology than the default one')
+    .addOption(planeOption())
     .option('--api-port <port>', 'port of the API on 127.0.0.1 (default: any free one)', whole, 0)
     .action(async (options: StartOptions, command: Command) => (await work()).start(options, command))
 

@@ -1,5 +1,6 @@
 /** Parsers of option values; what they refuse is shown as a usage error that names the option. */
-import { InvalidArgumentError } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
+import { WANTED_PLANES } from '../../lib/plane/wanted.ts'
 
 /** `a,b , c` */
 export function list(text: string): string[] {
@@ -17,4 +18,9 @@ export function whole(text: string): number {
 /** A path segment that holds a name from the user. */
 export function segment(name: string): string {
   return encodeURIComponent(name)
+}
+
+/** Of a development cluster. */
+export function planeOption(): Option {
+  return new Option('--plane <plane>', "who moves the bytes in all proxies and agents (default: the topology's, else auto)").choices(WANTED_PLANES)
 }

@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import type { WantedPlane } from '../../lib/plane/wanted.ts'
 
 export interface Finished {
   readonly code: number
@@ -19,6 +20,12 @@ export interface ClusterFacts {
   readonly token: string
   readonly forward?: { readonly host: string; readonly port: number } | null
   readonly databases: readonly { readonly org: string; readonly name: string; readonly address: string; readonly url: string; readonly password: string }[]
+}
+
+export interface DemoClusterOptions {
+  /** A file, else the default one. */
+  readonly topology?: string | undefined
+  readonly plane?: WantedPlane | undefined
 }
 
 /** A command that takes longer is ended and counts as failed. */
@@ -37,10 +44,10 @@ export class DemoCluster {
     this.facts = facts
   }
 
-  /** @param entry the script behind `nearcast`. @param topology a file, else the default one. Rejects with the supervisor's last words when the cluster doesn't stand. */
-  static async start(entry: string, progress: (line: string) => void, topology?: string): Promise<DemoCluster> {
+  /** @param entry the script behind `nearcast`. Rejects with the supervisor's last words when the cluster doesn't stand. */
+  static async start(entry: string, progress: (line: string) => void, { topology, plane }: DemoClusterOptions = {}): Promise<DemoCluster> {
     const name = `demo-${process.pid}`
-    const supervisor = spawn(process.execPath, [entry, 'dev', '--json', '--cluster', name, ...(topology === undefined ? [] : ['--topology', topology])], {
+    const supervisor = spawn(process.execPath, [entry, 'dev', '--json', '--cluster', name, ...given('--topology', topology), ...given('--plane', plane)], {
       stdio: ['ignore', 'pipe', 'pipe'],
       // It ends with us, even when we are killed.
       env: { ...process.env, NEARCAST_STARTER: String(process.pid) },
@@ -105,6 +112,10 @@ export class DemoCluster {
     this.#supervisor.kill('SIGTERM')
     await ended
   }
+}
+
+function given(option: string, value: string | undefined): string[] {
+  return value === undefined ? [] : [option, value]
 }
 
 export function run(program: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): Promise<Finished> {

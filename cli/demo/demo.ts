@@ -3,6 +3,7 @@
  * verdict, and ends the cluster. With --json the last line is `{"steps":[{"name","ok",…}],"ok":true}`; a step that this
  * machine can't run is `{"name","ok":true,"skipped":"why"}`.
  */
+import type { WantedPlane } from '../../lib/plane/wanted.ts'
 import { colours } from '../output.ts'
 import { DemoCluster } from './cluster.ts'
 import { STORY } from './story.ts'
@@ -15,6 +16,8 @@ export interface DemoOptions {
   readonly entry: string
   /** Steps to run; the ones they build on (create, set-get) run always. Empty: all. */
   readonly only?: readonly string[]
+  /** Of the cluster, instead of the default. */
+  readonly plane?: WantedPlane
 }
 
 interface StepResult {
@@ -35,7 +38,7 @@ export async function demo(options: DemoOptions): Promise<boolean> {
   const results: StepResult[] = []
   const started = performance.now()
   print(colours.bold('Starting a cluster of four hosts in three regions'))
-  const cluster = await DemoCluster.start(options.entry, (line) => print(colours.dim(`  ${line}`)))
+  const cluster = await DemoCluster.start(options.entry, (line) => print(colours.dim(`  ${line}`)), { plane: options.plane })
   const stop = (): void => void cluster.stop()
   process.once('SIGINT', stop)
   process.once('SIGTERM', stop)

@@ -110,7 +110,7 @@ export function planAgent(topology: Topology, host: Host, token: string): Planne
   const hop = { listen: `[::]:${HOP_PORT}`, advertise: `[${host.address}]:${HOP_PORT}`, socket: hopSocket(host) }
   // Any server that a user starts on a host can be put behind an address, as long as it listens on that host's own loopback.
   const backends = { allow: ['127.0.0.1:*', '[::1]:*'], checkIntervalMs: 500 }
-  return plan(host, 'agent', { ...keys, dataDir: agentDataDirectory(host), hop, backends, redis: { idleStopMinutes: topology.idleStopMinutes } }, { files: [file] })
+  return plan(host, 'agent', { ...keys, dataDir: agentDataDirectory(host), hop, backends, plane: topology.plane, redis: { idleStopMinutes: topology.idleStopMinutes } }, { files: [file] })
 }
 
 /** Quicker than the defaults, so that what is broken and mended on purpose shows within seconds. */
@@ -120,7 +120,7 @@ const QUICK_HEALTH = { intervalMs: 500, timeoutMs: 1500, failures: 2, successes:
 export function planProxy(topology: Topology, host: Host, token: string, networks: ReadonlyMap<string, string>): PlannedProgram {
   const { keys, file } = joining(topology, host, 'proxy', token)
   const ingress = topology.appHosts.filter((app) => app.host === host.id).map((app) => ({ interface: app.ingress, network: networks.get(app.org) ?? '' }))
-  return plan(host, 'proxy', { ...keys, manageHost: true, ingress, health: QUICK_HEALTH, tls: { directory: TLS_DIRECTORY } }, { files: [file] })
+  return plan(host, 'proxy', { ...keys, manageHost: true, ingress, plane: topology.plane, health: QUICK_HEALTH, tls: { directory: TLS_DIRECTORY } }, { files: [file] })
 }
 
 export function planForwarder(app: AppHost, listenFd: number, address: string, port: number): ProgramSpec {

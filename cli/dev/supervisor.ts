@@ -3,6 +3,7 @@
  * and ends everything when it is asked to, when the cluster ends, or when its starter ends.
  */
 import { NearcastError } from '../../lib/errors.ts'
+import type { WantedPlane } from '../../lib/plane/wanted.ts'
 import { listenTcp } from '../../lib/kernel/listen.ts'
 import type { ListeningSocket } from '../../lib/kernel/listen.ts'
 import { Cluster } from './cluster.ts'
@@ -19,6 +20,8 @@ export const FORWARD_HOST = '127.0.0.1'
 export interface DevOptions {
   readonly cluster: string
   readonly topologyFile: string | undefined
+  /** Instead of the topology's. */
+  readonly plane: WantedPlane | undefined
   /** 0 lets the kernel pick one. */
   readonly apiPort: number
   readonly progress: (step: string) => void
@@ -39,7 +42,8 @@ export class Supervisor {
 
   /** @throws NearcastError dev.*, topology.*, config.*, listen.in-use */
   static async start(options: DevOptions, signal: AbortSignal): Promise<Supervisor> {
-    const topology = readTopology(options.topologyFile)
+    const { plane } = options
+    const topology = { ...readTopology(options.topologyFile), ...(plane && { plane }) }
     requireUserNamespaces()
     const down = Promise.withResolvers<'down'>()
     let open: Cluster | undefined

@@ -4,6 +4,8 @@
  */
 import { z } from 'zod'
 import { NearcastError } from '../../lib/errors.ts'
+import { WANTED_PLANES } from '../../lib/plane/wanted.ts'
+import type { WantedPlane } from '../../lib/plane/wanted.ts'
 
 /** Short, because names of interfaces (15 characters at most) are made of them. */
 const regionId = z.string().regex(/^[a-z][a-z0-9]{1,4}$/, 'is 2 to 5 lower-case letters and digits, a letter first')
@@ -17,6 +19,7 @@ export const topologySchema = z.strictObject({
   org: z.array(z.strictObject({ name, beside: z.enum(['first', 'last']).default('first') })).max(16).default([]),
   /** For agents: engines that nobody uses rest after so long. */
   idleStopMinutes: z.number().min(0).optional(),
+  plane: z.enum(WANTED_PLANES).optional(),
   database: z
     .array(z.strictObject({ org: name, name, region: regionId, replicas: z.array(regionId).default([]) }))
     .max(64)
@@ -75,6 +78,8 @@ export interface Topology {
   readonly databases: readonly DemoDatabase[]
   /** 0: engines never rest. */
   readonly idleStopMinutes: number
+  /** Of all proxies and agents. */
+  readonly plane: WantedPlane
 }
 
 function invalid(message: string): NearcastError {
@@ -110,6 +115,7 @@ export function planTopology(file: z.infer<typeof topologySchema>): Topology {
     appHosts: file.org.flatMap((org) => regions.map((region) => appHost(org.name, region, org.beside))),
     databases: file.database,
     idleStopMinutes: file.idleStopMinutes ?? 0,
+    plane: file.plane ?? 'auto',
   }
   const next = nextRegions(topology)
   for (const from of known) {

@@ -182,7 +182,8 @@ export class Cluster {
 
 function launch(name: string, options: ClusterOptions): ChildProcess {
   const file = TOPOLOGIES[options.topology ?? 'pair']
-  const words = ['--json', '--cluster', name, ...(file === null ? [] : ['--topology', file.replace(ROOT, `${options.root ?? ROOT.replace(/\/$/, '')}/`)])]
+  const plane = process.env['NEARCAST_TEST_PLANE']
+  const words = ['--json', '--cluster', name, ...(plane === undefined ? [] : ['--plane', plane]), ...(file === null ? [] : ['--topology', file.replace(ROOT, `${options.root ?? ROOT.replace(/\/$/, '')}/`)])]
   // A group of its own, like a job of a shell: Ctrl-C goes to all of it.
   return options.starter === 'npm'
     ? spawnIn(options, ['npm', 'start', '--', ...words], {}, true)

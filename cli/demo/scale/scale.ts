@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { distribution } from '../../../lib/distribution.ts'
+import type { WantedPlane } from '../../../lib/plane/wanted.ts'
 import type { Distribution } from '../../../lib/distribution.ts'
 import { ApiClient } from '../../api-client.ts'
 import { redisObject } from '../../api-objects.ts'
@@ -27,6 +28,7 @@ export interface ScaleOptions {
   readonly churn: number
   readonly json: boolean
   readonly entry: string
+  readonly plane?: WantedPlane
 }
 
 interface Made extends PlannedDatabase {
@@ -60,7 +62,7 @@ export async function scale(options: ScaleOptions): Promise<boolean> {
   writeFileSync(topology, topologyText(options.databases, IDLE_STOP_MINUTES))
   print(colours.bold(`Starting a cluster for ${options.databases} databases of ${organizations(options.databases).length} organizations`))
   try {
-    const cluster = await DemoCluster.start(options.entry, (line) => print(colours.dim(`  ${line}`)), topology)
+    const cluster = await DemoCluster.start(options.entry, (line) => print(colours.dim(`  ${line}`)), { topology, plane: options.plane })
     const stop = (): void => void cluster.stop()
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop)
     const run = new ScaleRun(cluster, options, print)
