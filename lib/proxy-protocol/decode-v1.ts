@@ -6,8 +6,7 @@
  */
 import { isIpv6Text, parseIpv6 } from '../address.ts'
 import { MAX_V1_LINE_BYTES } from './constants.ts'
-import type { Decoded } from './decode.ts'
-import type { Endpoint, ProxyAddresses, ProxyHeaderV1 } from './header.ts'
+import type { Decoded, Endpoint, ProxyAddresses, ProxyHeaderV1 } from './header.ts'
 
 const OPENING = 'PROXY '
 const CR = 0x0d

@@ -7,8 +7,7 @@
  */
 import { ADDRESS_BYTES, COMMAND, FAMILY, FIXED_BYTES, SIGNATURE, TLV, TRANSPORT, UNIX_PATH_BYTES, VERSION_2 } from './constants.ts'
 import { crc32c } from './crc32c.ts'
-import type { Decoded } from './decode.ts'
-import type { ProxyAddresses, ProxyHeaderV2, Tlv, Transport } from './header.ts'
+import type { Decoded, ProxyAddresses, ProxyHeaderV2, Tlv, Transport } from './header.ts'
 import { decodeTlvs } from './tlv.ts'
 
 type V2 = Decoded<ProxyHeaderV2>

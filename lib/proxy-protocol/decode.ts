@@ -12,7 +12,7 @@
 import { DEFAULT_MAX_HEADER_BYTES, SIGNATURE } from './constants.ts'
 import { decodeV1 } from './decode-v1.ts'
 import { decodeV2 } from './decode-v2.ts'
-import type { ProxyHeader, ProxyHeaderV1, ProxyHeaderV2 } from './header.ts'
+import type { Decoded, ProxyHeaderV1, ProxyHeaderV2 } from './header.ts'
 
 export interface DecodeOptions {
   /** Default `either`. */
@@ -20,12 +20,6 @@ export interface DecodeOptions {
   /** Refuses longer version 2 headers as soon as their length is known. 16 .. 65551, default 2048. A version 1 line has its own limit. */
   readonly maxBytes?: number
 }
-
-export type Decoded<Header extends ProxyHeader = ProxyHeader> =
-  | { readonly state: 'incomplete' }
-  /** `headerBytes`: where the payload starts. */
-  | { readonly state: 'done'; readonly header: Header; readonly headerBytes: number }
-  | { readonly state: 'invalid'; readonly reason: string }
 
 export function decode(bytes: Uint8Array, options: DecodeOptions & { version: 'v1' }): Decoded<ProxyHeaderV1>
 export function decode(bytes: Uint8Array, options: DecodeOptions & { version: 'v2' }): Decoded<ProxyHeaderV2>

@@ -52,3 +52,10 @@ export function unixPath(field: Uint8Array): Uint8Array {
 export function findTlv(header: ProxyHeader, type: number): Tlv | undefined {
   return header.version === 2 ? header.tlvs.find((tlv) => tlv.type === type) : undefined
 }
+
+/** What a decoder says of the bytes so far. */
+export type Decoded<Header extends ProxyHeader = ProxyHeader> =
+  | { readonly state: 'incomplete' }
+  /** `headerBytes`: where the payload starts. */
+  | { readonly state: 'done'; readonly header: Header; readonly headerBytes: number }
+  | { readonly state: 'invalid'; readonly reason: string }

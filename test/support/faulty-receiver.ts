@@ -5,7 +5,7 @@
 import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { once } from 'node:events'
-import type { Decoded } from '../../lib/proxy-protocol/decode.ts'
+import type { Decoded } from '../../lib/proxy-protocol/header.ts'
 import { decode } from '../../lib/proxy-protocol/decode.ts'
 
 export type Cut = { readonly state: 'incomplete' | 'invalid' | 'crash' } | { readonly state: 'done'; readonly headerBytes: number }
