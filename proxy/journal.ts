@@ -47,6 +47,8 @@ export class Journal {
   #carried(record: ConnectionRecord): void {
     const { log, regionOf } = this.#options
     const { id, route, node, attempts, bytesUp, bytesDown, outcome, endedBy, how } = record
+    const level = outcome === 'carried' || outcome === 'client-gone' || outcome === 'tls-failed' || outcome === 'cut' ? 'info' : 'warn'
+    if (!log.isLevelEnabled(level)) return
     const line = {
       id,
       outcome,
@@ -69,8 +71,7 @@ export class Journal {
         attempts: attempts.map((attempt) => `${attempt.node} ${attempt.outcome} ${round(attempt.ms)} ms`),
       }),
     }
-    if (outcome === 'carried' || outcome === 'client-gone' || outcome === 'tls-failed' || outcome === 'cut') log.info(line, 'connection')
-    else log.warn(line, 'connection')
+    log[level](line, 'connection')
   }
 }
 

@@ -9,7 +9,7 @@
  * header (addresses and other TLVs too) with its own 32 bytes zeroed. TLVs beside ours are signed and passed on as they are.
  * What it doesn't do: replay (sessions.ts), and whether service, address and generation belong together (the agent).
  */
-import { createHmac, timingSafeEqual } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
 import { ipv6FromBytes } from '../address.ts'
 import { NearcastError } from '../errors.ts'
 import type { SocketAddress } from '../plane/plane.ts'
@@ -17,6 +17,7 @@ import { decode } from '../proxy-protocol/decode.ts'
 import { encodeV2 } from '../proxy-protocol/encode.ts'
 import type { Endpoint, ProxyHeaderV2, Tlv } from '../proxy-protocol/header.ts'
 import { FieldReader, FieldWriter } from './fields.ts'
+import { hmacSha256 } from './mac.ts'
 import { HOP_TLV, HOP_VERSION, MAC_BYTES, MAX_HOP_HEADER_BYTES, SESSION_BYTES } from './protocol.ts'
 
 const KIND = { session: 1, probe: 2, connection: 3 } as const
@@ -111,12 +112,8 @@ export function encodeConnection(connection: HopConnection, key: Uint8Array): Ui
     // Ours is the last one: the mac ends the header.
     tlvs: [...(connection.tlvs ?? []), { type: HOP_TLV, value }],
   })
-  header.set(sign(header, key), header.length - MAC_BYTES)
+  header.set(hmacSha256(key, header), header.length - MAC_BYTES)
   return header
-}
-
-function sign(zeroed: Uint8Array, key: Uint8Array): Uint8Array {
-  return createHmac('sha256', key).update(zeroed).digest()
 }
 
 function misuse(why: string): NearcastError {
@@ -217,5 +214,5 @@ function socketAddress({ ip, port }: Endpoint): SocketAddress {
  */
 export function verifyConnection(opening: ConnectionOpening, keys: ReadonlyMap<number, Uint8Array>): boolean {
   const key = keys.get(opening.connection.epoch)
-  return key !== undefined && timingSafeEqual(sign(opening.signed, key), opening.mac)
+  return key !== undefined && timingSafeEqual(hmacSha256(key, opening.signed), opening.mac)
 }

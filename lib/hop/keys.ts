@@ -9,13 +9,21 @@ export interface SigningKey {
   readonly key: Uint8Array
 }
 
+/** A row isn't changed but replaced: what was read of it stays true as long as it lives. */
+const read = new WeakMap<HopKeys, readonly SigningKey[]>()
+
+function keysOf(row: HopKeys): readonly SigningKey[] {
+  let keys = read.get(row)
+  if (keys === undefined) read.set(row, (keys = row.map(({ epoch, key }) => ({ epoch, key: Buffer.from(key, 'hex') }))))
+  return keys
+}
+
 /** @returns null when there is none: such a node can't be dialled. */
-export function signingKey(keys: HopKeys): SigningKey | null {
-  const newest = keys[0]
-  return newest === undefined ? null : { epoch: newest.epoch, key: Buffer.from(newest.key, 'hex') }
+export function signingKey(row: HopKeys): SigningKey | null {
+  return keysOf(row)[0] ?? null
 }
 
 /** epoch -> key, for verifyConnection. */
-export function verifyingKeys(keys: HopKeys): ReadonlyMap<number, Uint8Array> {
-  return new Map(keys.map(({ epoch, key }) => [epoch, Buffer.from(key, 'hex')]))
+export function verifyingKeys(row: HopKeys): ReadonlyMap<number, Uint8Array> {
+  return new Map(keysOf(row).map(({ epoch, key }) => [epoch, key]))
 }

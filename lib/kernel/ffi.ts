@@ -122,6 +122,27 @@ function load(): Library {
   }
 }
 
+/** Of OpenSSL, in Node's own process. They return 1. */
+export interface Sha256Functions {
+  init(state: Uint8Array): number
+  update(state: Uint8Array, bytes: Uint8Array, length: number): number
+  final(digest: Uint8Array, state: Uint8Array): number
+}
+
+/** null where Node doesn't export them. */
+export function probeSha256Functions(): Sha256Functions | null {
+  try {
+    const library = (createRequire(import.meta.url)('koffi') as typeof Koffi).load(null)
+    return {
+      init: library.func('int SHA256_Init(void *)'),
+      update: library.func('int SHA256_Update(void *, const void *, size_t)'),
+      final: library.func('int SHA256_Final(void *, void *)'),
+    }
+  } catch {
+    return null
+  }
+}
+
 export function probeFfi(): Support {
   if (process.platform !== 'linux') return { answer: 'no', reason: `${process.platform} isn't Linux` }
   try {
