@@ -21,6 +21,7 @@ export class Hosted {
   readonly #loop: RingLoop
   readonly #socket: Socket
   #scheduled = false
+  #goesOn = false
   #ended = false
 
   /** @throws NearcastError kernel.call-failed */
@@ -72,12 +73,27 @@ export class Hosted {
     const { ring } = this.#loop
     ring.silence(true)
     this.#loop.turn()
-    if (!this.#ended) ring.silence(false)
-    // What came between the last look and the end of the silence nobody would tell.
-    if (!this.#ended && ring.hasWork) setImmediate(this.#again)
+    // A turn may end the plane.
+    if (this.#isEnded()) return
+    if (!ring.hasWork) {
+      ring.silence(false)
+      // What came between the last look and the end of the silence nobody would tell.
+      if (!ring.hasWork) return
+    }
+    if (this.#goesOn) return
+    this.#goesOn = true
+    // Not a microtask: timers and other sockets have their turn first.
+    setImmediate(this.#goOn)
   }
 
-  readonly #again = (): void => this.#turn()
+  #isEnded(): boolean {
+    return this.#ended
+  }
+
+  readonly #goOn = (): void => {
+    this.#goesOn = false
+    this.#turn()
+  }
 
   /** Before the ring is closed. */
   end(): void {

@@ -150,7 +150,7 @@ export class RingLoop {
     this.#starved.set(user, fed)
   }
 
-  /** Never re-entered. */
+  /** Never re-entered. After many rounds it leaves off with work left (`ring.hasWork`): the driver goes on when others had their turn. */
   turn(): void {
     if (this.#turning) return
     this.#turning = true
@@ -159,7 +159,6 @@ export class RingLoop {
     } finally {
       this.#turning = false
     }
-    if (this.ring.hasWork) this.onWork()
   }
 
   #rounds(): void {
