@@ -125,6 +125,8 @@ export const CODES = {
   'proxy-header.invalid': 400,
   'proxy-header.too-long': 400,
   'receiver.unreachable': 502,
+  'wireguard.key-invalid': 400,
+  'wireguard.tun-unavailable': 501,
 } as const satisfies Record<string, number>
 
 export type ErrorCode = keyof typeof CODES

@@ -1,0 +1,112 @@
+/**
+ * Curve25519 keys (RFC 7748): pairs, other people's public keys, and what two of them agree on. Text is base64, as every
+ * WireGuard tool prints it.
+ *
+ * The raw bytes of a private key are zeroed as soon as Node has it; the copy inside of Node goes when nobody refers to it
+ * any more, and OpenSSL cleanses it then.
+ */
+import { createPrivateKey, createPublicKey, diffieHellman, timingSafeEqual } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
+import { NearcastError } from '../errors.ts'
+import { KEY_BYTES } from './constants.ts'
+
+/** DER: what stands before the 32 bytes (RFC 8410). */
+const PRIVATE_PREFIX = Buffer.from('302e020100300506032b656e04220420', 'hex')
+const PUBLIC_PREFIX = Buffer.from('302a300506032b656e032100', 'hex')
+
+/** @throws NearcastError wireguard.key-invalid */
+export function decodeKey(text: string): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(Buffer.from(text, 'base64'))
+  if (bytes.length !== KEY_BYTES || encodeKey(bytes) !== text) throw invalid()
+  return bytes
+}
+
+export function encodeKey(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
+}
+
+function invalid(): NearcastError {
+  return new NearcastError('wireguard.key-invalid', 'A WireGuard key is 32 bytes, written as 44 characters of base64 ("wg genkey" makes one).', { side: 'client' })
+}
+
+/** Somebody's public key. Node's own form of it costs memory and time, so it is made at its first use. */
+export class PublicKey {
+  /** Treat as immutable. */
+  readonly bytes: Uint8Array
+  /** Base64. */
+  readonly text: string
+  #object: KeyObject | null = null
+
+  /** @throws NearcastError wireguard.key-invalid */
+  constructor(bytes: Uint8Array) {
+    if (bytes.length !== KEY_BYTES) throw invalid()
+    this.bytes = Uint8Array.from(bytes)
+    this.text = encodeKey(this.bytes)
+  }
+
+  /** @throws NearcastError wireguard.key-invalid */
+  static parse(text: string): PublicKey {
+    return new PublicKey(decodeKey(text))
+  }
+
+  get object(): KeyObject {
+    this.#object ??= publicObject(this.bytes)
+    return this.#object
+  }
+
+  /** Gives the memory back; the next use makes it again. */
+  rest(): void {
+    this.#object = null
+  }
+}
+
+function publicObject(bytes: Uint8Array): KeyObject {
+  return createPublicKey({ key: Buffer.concat([PUBLIC_PREFIX, bytes]), format: 'der', type: 'spki' })
+}
+
+export class KeyPair {
+  readonly publicKey: PublicKey
+  readonly #object: KeyObject
+
+  private constructor(object: KeyObject) {
+    this.#object = object
+    const der = createPublicKey(object).export({ format: 'der', type: 'spki' })
+    this.publicKey = new PublicKey(der.subarray(PUBLIC_PREFIX.length))
+  }
+
+  /** `bytes` is zeroed: it belongs to the pair from here on. @throws NearcastError wireguard.key-invalid */
+  static fromPrivate(bytes: Uint8Array): KeyPair {
+    if (bytes.length !== KEY_BYTES) throw invalid()
+    const der = Buffer.concat([PRIVATE_PREFIX, bytes])
+    try {
+      return new KeyPair(createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }))
+    } finally {
+      der.fill(0)
+      bytes.fill(0)
+    }
+  }
+
+  /** @returns what both sides know, or null for a key that isn't one (low order): nothing may be built on that. */
+  agree(other: PublicKey): Uint8Array<ArrayBuffer> | null {
+    try {
+      const shared = diffieHellman({ privateKey: this.#object, publicKey: other.object })
+      const copy = new Uint8Array(shared)
+      shared.fill(0)
+      return copy.some((byte) => byte !== 0) ? copy : null
+    } catch {
+      return null
+    }
+  }
+}
+
+/** A new private key: 32 random bytes, clamped as "wg genkey" does. */
+export function clampPrivate(random: Uint8Array): Uint8Array {
+  random[0] = (random[0] ?? 0) & 248
+  random[31] = ((random[31] ?? 0) & 127) | 64
+  return random
+}
+
+/** In constant time for equal lengths. */
+export function equalSecret(left: Uint8Array, right: Uint8Array): boolean {
+  return left.length === right.length && timingSafeEqual(left, right)
+}
