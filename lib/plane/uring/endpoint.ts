@@ -14,27 +14,23 @@ import type { Breakage, Endpoint, EndpointListener, SecurableEndpoint } from '..
 import { PortableEndpoint } from '../portable-endpoint.ts'
 import { Lingering } from './lingering.ts'
 import { HAS_BUFFER, MORE, OPERATION } from './ring-loop.ts'
-import type { RingLoop, RingUser } from './ring-loop.ts'
-import { SendQueue } from './send-queue.ts'
-
-/** More than this queued, and the sender isn't read … */
-const FULL_BYTES = 256 << 10
-/** … until this little is left. */
-const DRAINED_BYTES = 64 << 10
+import type { RingLoop } from './ring-loop.ts'
+import { Sender } from './sender.ts'
+import type { SenderOwner } from './sender.ts'
 
 /** `cancelled`: its last completion is on its way. */
 type Receiving = 'no' | 'once' | 'again' | 'cancelled'
 
-export class RingEndpoint implements Endpoint, RingUser {
+export class RingEndpoint implements Endpoint, SenderOwner {
   listener: EndpointListener = SILENT
   onGone: () => void = () => undefined
   readonly unix: boolean
   ended = false
   failed = false
   readonly #loop: RingLoop
-  readonly #slot: number
-  readonly #fd: number
-  readonly #queue: SendQueue
+  readonly slot: number
+  readonly fd: number
+  readonly #sender: Sender
   /** Operations whose completion hasn't come. */
   #underWay = 0
   #reading = false
@@ -45,9 +41,6 @@ export class RingEndpoint implements Endpoint, RingUser {
   #to: RingEndpoint | null = null
   #freely = false
   #polling = false
-  /** Sends again only when the kernel says that there is room. */
-  #patient = false
-  #wasFull = false
   #finishing = false
   #finished = false
   #deaf: 'ended' | 'reset' | null = null
@@ -59,10 +52,10 @@ export class RingEndpoint implements Endpoint, RingUser {
   /** The descriptor is the endpoint's from here on. It blocks, as the ring wants it. */
   constructor(loop: RingLoop, fd: number, unix: boolean) {
     this.#loop = loop
-    this.#fd = fd
+    this.fd = fd
     this.unix = unix
-    this.#queue = new SendQueue(loop.buffers)
-    this.#slot = loop.join(this)
+    this.slot = loop.join(this)
+    this.#sender = new Sender(loop, this)
   }
 
   completed(operation: number, result: number, flags: number): void {
@@ -77,14 +70,14 @@ export class RingEndpoint implements Endpoint, RingUser {
       case OPERATION.poll:
         this.#underWay--
         this.#polling = false
-        if (!this.#closing && !this.failed && result >= 0) this.#deafened(pendingError(this.#fd))
+        if (!this.#closing && !this.failed && result >= 0) this.#deafened(pendingError(this.fd))
         break
       case OPERATION.room:
         this.#underWay--
-        this.#onRoom()
+        this.#sender.onRoom()
         break
       case OPERATION.close:
-        this.#loop.leave(this.#slot)
+        this.#loop.leave(this.slot)
         this.#gone = true
         this.onGone()
         return
@@ -107,7 +100,7 @@ export class RingEndpoint implements Endpoint, RingUser {
     if (this.#receiving !== 'once' && this.#receiving !== 'again') return
     this.#receiving = 'cancelled'
     this.#underWay++
-    this.#loop.cancel(this.#slot, OPERATION.receive)
+    this.#loop.cancel(this.slot, OPERATION.receive)
   }
 
   carryTo(to: Endpoint, freely: boolean): void {
@@ -119,7 +112,7 @@ export class RingEndpoint implements Endpoint, RingUser {
     if (!this.#reading || this.#receiving !== 'no' || this.ended || this.#earlyEnd || this.#closing || this.#releasing) return
     this.#receiving = this.#freely ? 'again' : 'once'
     this.#underWay++
-    this.#loop.receive(this.#slot, this.#fd, this.#freely)
+    this.#loop.receive(this.slot, this.fd, this.#freely)
   }
 
   /** 0 is the peer's FIN. One that was armed for many ends by itself when buffers run out, too. */
@@ -183,92 +176,62 @@ export class RingEndpoint implements Endpoint, RingUser {
     if (errno === 'ENOBUFS') {
       if (this.#loop.buffers.ranOut()) return
       this.#receiving = 'cancelled'
-      return this.#loop.starve(this, this.#fed)
+      return this.#loop.starve(this, this.fed)
     }
     if (this.#lingering) return this.#beginClose()
     this.#fail(breakage(errno))
   }
 
   /** There are buffers again. */
-  readonly #fed = (): void => {
+  readonly fed = (): void => {
     if (this.#receiving === 'cancelled') this.#receiving = 'no'
-    this.#send()
+    this.#sender.send()
     this.#receive()
     this.#closeWhenQuiet()
   }
 
   probe(): void {
-    if ((this.#reading && !this.ended) || this.unix || this.#deaf || this.#polling || this.#finishing || this.#closing || !this.#queue.isEmpty || this.#releasing) return
+    if ((this.#reading && !this.ended) || this.unix || this.#deaf || this.#polling || this.#finishing || this.#closing || !this.#sender.isEmpty || this.#releasing) return
     this.#polling = true
     this.#underWay++
-    this.#loop.poll(this.#slot, this.#fd)
+    this.#loop.poll(this.slot, this.fd)
   }
 
   // Writing
 
   get full(): boolean {
-    const full = this.#queue.bytes >= FULL_BYTES
-    if (full) this.#wasFull = true
-    return full
+    return this.#sender.full
   }
 
   get queuedBytes(): number {
-    return this.#queue.bytes
+    return this.#sender.bytes
   }
 
   write(bytes: Uint8Array): void {
     if (this.#deaf || this.#finishing || this.#closing) return
-    this.#queue.push(bytes)
-    this.#send()
+    this.#sender.write(bytes)
   }
 
   #move(buffer: number, length: number): void {
     if (this.#deaf || this.#finishing || this.#closing) return this.#loop.buffers.release(buffer)
-    this.#queue.move(buffer, length)
-    this.#send()
+    this.#sender.move(buffer, length)
   }
 
-  #send(): void {
-    if (this.#closing || this.#patient) return
-    const next = this.#queue.next()
-    if (next === null) return
-    if (next === 'starved') return this.#loop.starve(this, this.#fed)
-    this.#underWay++
-    this.#loop.send(this.#slot, this.#fd, next.address, next.length)
-  }
-
-  /** A send that is still under way when buffers have run out waits for its peer: it goes on once there is room again. */
   yieldBuffers(): void {
-    if (this.#closing) return
-    this.#queue.yieldBuffers()
-    if (!this.#queue.sending || this.#patient) return
-    this.#patient = true
-    this.#underWay++
-    this.#loop.cancel(this.#slot, OPERATION.send)
+    this.#sender.yieldBuffers()
   }
 
-  /** There is room, or an error that sending finds. */
-  #onRoom(): void {
-    this.#patient = false
-    this.#send()
+  begun(): void {
+    this.#underWay++
   }
 
   #onSent(result: number): void {
-    this.#queue.sent(Math.max(0, result))
+    const failed = this.#sender.sent(result)
     if (this.#closing) return
-    if (this.#patient) {
-      this.#queue.yieldBuffers()
-      this.#underWay++
-      this.#loop.pollRoom(this.#slot, this.#fd)
-    }
-    const errno = result < 0 ? errnoName(result) : ''
-    if (errno !== '' && errno !== 'ECANCELED' && errno !== 'EINTR' && errno !== 'EAGAIN') this.#deafened(result)
-    this.#send()
-    if (this.#wasFull && this.#queue.bytes <= DRAINED_BYTES) {
-      this.#wasFull = false
-      this.listener.drain()
-    }
-    if (this.#finishing && this.#queue.isEmpty) this.#sendEnd()
+    if (failed) this.#deafened(result)
+    this.#sender.send()
+    if (this.#sender.drained()) this.listener.drain()
+    if (this.#finishing && this.#sender.isEmpty) this.#sendEnd()
   }
 
   /**
@@ -279,21 +242,21 @@ export class RingEndpoint implements Endpoint, RingUser {
     if (result >= 0 || this.failed || this.#deaf) return
     const errno = errnoName(result)
     this.#deaf = errno === 'EPIPE' ? 'ended' : 'reset'
-    this.#queue.drop()
+    this.#sender.stop()
     if (this.ended || (this.#deaf === 'reset' && !this.#reading)) this.#fail(breakage(errno))
   }
 
   finish(): void {
     if (this.#finishing) return
     this.#finishing = true
-    if (this.#queue.isEmpty) this.#sendEnd()
+    if (this.#sender.isEmpty) this.#sendEnd()
   }
 
   #sendEnd(): void {
     if (this.#finished || this.#closing) return
     this.#finished = true
     // Of a socket that has ended, closing says it as well.
-    if (!this.ended) shutdownWriting(this.#fd)
+    if (!this.ended) shutdownWriting(this.fd)
     this.#closeWhenQuiet()
   }
 
@@ -312,7 +275,7 @@ export class RingEndpoint implements Endpoint, RingUser {
     this.#lingering?.stop()
     this.#releasing = null
     if (this.#gone || this.#closing) return
-    if (!this.unix) resetOnClose(this.#fd)
+    if (!this.unix) resetOnClose(this.fd)
     this.#beginClose()
   }
 
@@ -324,7 +287,7 @@ export class RingEndpoint implements Endpoint, RingUser {
     this.#to = null
     this.#freely = false
     this.#lingering = new Lingering(
-      () => this.#queue.bytes,
+      () => this.#sender.bytes,
       (how) => (how === 'stalled' ? this.reset() : this.#beginClose()),
     )
     if (this.#earlyEnd) this.ended = true
@@ -339,10 +302,10 @@ export class RingEndpoint implements Endpoint, RingUser {
     this.#closing = true
     this.#lingering?.stop()
     this.#early = []
-    this.#queue.drop()
+    this.#sender.stop()
     if (this.#underWay > 0) {
       this.#underWay++
-      this.#loop.cancelAll(this.#slot, this.#fd)
+      this.#loop.cancelAll(this.slot, this.fd)
     }
     this.#closeWhenQuiet()
   }
@@ -354,8 +317,8 @@ export class RingEndpoint implements Endpoint, RingUser {
     if (this.#closing) {
       // Until its completion nothing else is under way, and nothing begins.
       this.#underWay = Number.POSITIVE_INFINITY
-      this.#loop.close(this.#slot, this.#fd)
-    } else if (this.#queue.isEmpty) {
+      this.#loop.close(this.slot, this.fd)
+    } else if (this.#sender.isEmpty) {
       this.#releasing?.()
     }
   }
@@ -365,14 +328,14 @@ export class RingEndpoint implements Endpoint, RingUser {
     this.#releasing = () => {
       this.#releasing = null
       this.#closing = this.#gone = true
-      this.#loop.leave(this.#slot)
-      const tcp = new Socket({ fd: this.#fd, readable: true, writable: true, allowHalfOpen: true })
+      this.#loop.leave(this.slot)
+      const tcp = new Socket({ fd: this.fd, readable: true, writable: true, allowHalfOpen: true })
       const successor = new PortableEndpoint(tcp, tcp, this.unix, SILENT)
       successor.release(Buffer.concat([unread, ...this.#early]), done)
     }
     if (this.#polling) {
       this.#underWay++
-      this.#loop.cancel(this.#slot, OPERATION.poll)
+      this.#loop.cancel(this.slot, OPERATION.poll)
     }
     // What is being written before is sent before.
     this.#closeWhenQuiet()
