@@ -1,16 +1,12 @@
-/** The contract of planes on Node's own sockets, and what this plane alone has. */
+/** The contract of planes on Node's own sockets: TCP and Unix sockets, and what this plane alone has. */
 import { expect, test } from 'vitest'
 import { certificateIdentity } from '../../lib/plane/certificate-identity.ts'
 import { choosePlane } from '../../lib/plane/choose.ts'
 import { PortablePlane } from '../../lib/plane/portable.ts'
 import { socketAddress } from '../../lib/plane/socket-address.ts'
 import { planeContract } from './plane.ts'
-import { listenContract } from './plane-listen.ts'
-import { secureContract } from './plane-secure.ts'
 
-planeContract('portable', () => new PortablePlane())
-secureContract('portable', () => new PortablePlane())
-listenContract('portable', () => new PortablePlane())
+planeContract('portable', () => new PortablePlane(), ['tcp', 'unix'])
 
 test('which plane runs, and why', async () => {
   const works = { answer: 'yes', features: [] } as const
