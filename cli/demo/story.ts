@@ -6,6 +6,7 @@ import type { Finished } from './cluster.ts'
 import { run } from './cluster.ts'
 import { POSTGRES_STEP } from './postgres-step.ts'
 import { REDIS_ACCESS_STEP } from './redis-access-step.ts'
+import { REDIS_BACKUP_STEP } from './redis-backup-step.ts'
 import type { Step, StepContext } from './step.ts'
 import { check, said, until } from './step.ts'
 
@@ -95,10 +96,11 @@ export const STORY: readonly Step[] = [
     name: 'links',
     title: 'The links have the times of the topology: ping and connect confirm them',
     async run(context) {
-      const finished = await context.cluster.onHost('mad-1', `ping -6 -n -c 3 -i 0.2 ${await underlay(context, 'gru-1')}`)
-      const average = Number(/= [\d.]+\/([\d.]+)\//.exec(finished.stdout)?.[1])
-      context.show(`mad-1> ping gru-1: ${average} ms on average (topology: 190 ms)`)
-      check(average > 180 && average < 210, `Expected about 190 ms, measured ${average}: ${said(finished)}`)
+      const finished = await context.cluster.onHost('mad-1', `ping -6 -n -c 5 -i 0.2 ${await underlay(context, 'gru-1')}`)
+      // A busy machine adds to a round trip, nothing takes from it: the shortest one is the link's.
+      const shortest = Number(/= ([\d.]+)\//.exec(finished.stdout)?.[1])
+      context.show(`mad-1> ping gru-1: ${shortest} ms at least (topology: 190 ms)`)
+      check(shortest > 185 && shortest < 205, `Expected about 190 ms, measured ${shortest}: ${said(finished)}`)
     },
   },
   {
@@ -245,6 +247,7 @@ export const STORY: readonly Step[] = [
   },
   POSTGRES_STEP,
   REDIS_ACCESS_STEP,
+  REDIS_BACKUP_STEP,
   {
     name: 'grant',
     title: "A grant gives globex an address of acme's database on globex's own network; revoking it takes the address away everywhere",
