@@ -62,6 +62,8 @@ export const agentConfig = z.strictObject({
       idleStopMinutes: z.number().min(0).max(525_600).default(0),
       /** Ends the longest unused of them, too, while more engines than this run. 0: as many as there are databases. */
       maxRunning: z.int().min(0).max(1_000_000).default(0),
+      /** Where backups lie, sealed; default: `backups` in stateDir. Another disk survives the loss of this one. */
+      backupDir: z.string().min(1).optional(),
       /** Where the agent is root, each database runs under its own uid, from this one on. */
       firstUid: z.int().min(1000).max(0x7fff_0000).default(2_300_000),
       /** A delegated cgroup v2 directory; each database gets a child of it with memory and process limits. */

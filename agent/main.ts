@@ -27,6 +27,9 @@ import { checkBackend } from './backends/check.ts'
 import type { AgentConfig } from './config.ts'
 import { Ingress } from './ingress.ts'
 import { AgentMetrics } from './metrics.ts'
+import { Questions } from './questions.ts'
+import { BackupFiles } from './redis/copies/backup-files.ts'
+import { Backups } from './redis/copies/backups.ts'
 import { openBridge } from './redis/engine/bridge-listener.ts'
 import { EngineDirectories } from './redis/engine/directory.ts'
 import { StartTurns } from './redis/engine/start-turns.ts'
@@ -34,7 +37,6 @@ import { Supervisor } from './redis/engine/supervisor.ts'
 import { probeWalls } from './redis/engine/walls.ts'
 import type { Walls } from './redis/engine/walls.ts'
 import { PrimaryLinks } from './redis/primary-links.ts'
-import { Questions } from './questions.ts'
 import { Sessions } from './sessions.ts'
 import { status } from './status.ts'
 import { Admission } from './tenants/admission.ts'
@@ -126,8 +128,19 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
     startTimeoutMs,
     publish: (reasons) => publishAll({ databases: reasons }),
     removed: (service) => metrics.forget(service),
+    retired: (service) => {
+      // The registry has forgotten their keys.
+      files.removeAll(service).catch((error: unknown) => log.warn({ service, error: asNearcastError(error).message }, 'backups of a removed database could not be removed'))
+    },
   })
-  const questions = new Questions({ supervisor: (service) => tenants.supervisors.get(service) })
+  const held = (service: string): Supervisor => {
+    const found = tenants.supervisors.get(service)
+    if (found !== undefined) return found
+    throw new NearcastError('redis.not-found', `The database ${service} isn't on this node.`)
+  }
+  const files = new BackupFiles(config.redis.backupDir ?? joinPath(config.stateDir, 'backups'))
+  files.sweep().catch((error: unknown) => log.warn({ error: asNearcastError(error).message }, 'left-overs of backups could not be removed'))
+  const questions = new Questions({ supervisor: held, backups: new Backups(files, held), files })
   const { allow, ...checks } = config.backends
   const backends = new Backends({ allow: new AllowList(allow), check: checkBackend, ...checks, log, publish: (reasons) => publishAll({ backends: reasons }) })
   lifecycle.started('backends', () => backends.stop())

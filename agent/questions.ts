@@ -2,11 +2,16 @@
 import { asNearcastError, NearcastError } from '../lib/errors.ts'
 import type { QuestionAnswer, QuestionName, QuestionParams } from '../lib/feed/questions.ts'
 import { isQuestion, QUESTIONS } from '../lib/feed/questions.ts'
+import type { BackupFiles } from './redis/copies/backup-files.ts'
+import type { Backups } from './redis/copies/backups.ts'
 import { trialCommands } from './redis/engine/acl.ts'
 import type { Supervisor } from './redis/engine/supervisor.ts'
 
 export interface QuestionsOptions {
-  readonly supervisor: (service: string) => Supervisor | undefined
+  /** @throws NearcastError redis.not-found */
+  readonly supervisor: (service: string) => Supervisor
+  readonly backups: Backups
+  readonly files: BackupFiles
 }
 
 type Answers = { readonly [Name in QuestionName]: (params: QuestionParams<Name>) => Promise<QuestionAnswer<Name>> }
@@ -18,6 +23,20 @@ export class Questions {
   readonly #options: QuestionsOptions
   readonly #answers: Answers = {
     'redis.check-rules': (params) => this.#checkRules(params),
+    'redis.backup': ({ service, backup, key }) => this.#options.backups.take({ service, backup }, Buffer.from(key, 'hex')),
+    'redis.restore': async ({ target, service, backup, key, bytes, sha256 }) => {
+      await this.#options.backups.restore(target, { service, backup }, Buffer.from(key, 'hex'), { bytes, sha256 })
+      return {}
+    },
+    'redis.backup-read': async ({ offset, maxBytes, ...place }) => ({ data: (await this.#options.files.readStored(place, offset, maxBytes)).toString('base64') }),
+    'redis.backup-write': async ({ offset, data, last, ...place }) => {
+      await this.#options.files.writeStored(place, offset, Buffer.from(data, 'base64'), last)
+      return {}
+    },
+    'redis.backup-remove': async (place) => {
+      await this.#options.files.remove(place)
+      return {}
+    },
   }
 
   constructor(options: QuestionsOptions) {
@@ -43,15 +62,9 @@ export class Questions {
   }
 
   async #checkRules({ service, rules }: QuestionParams<'redis.check-rules'>): Promise<QuestionAnswer<'redis.check-rules'>> {
-    const [set] = (await this.#supervisor(service).ask(trialCommands(rules), ENGINE_MS)) ?? []
+    const [set] = (await this.#options.supervisor(service).ask(trialCommands(rules), ENGINE_MS)) ?? []
     if (set === undefined) throw new NearcastError('redis.not-answering', 'The database does not answer now; try again in a moment.', { retryable: true })
     if (set.kind === 'error') throw new NearcastError('redis.user-rules', `The engine doesn't take these rules: ${set.text}`, { side: 'client' })
     return {}
-  }
-
-  #supervisor(service: string): Supervisor {
-    const supervisor = this.#options.supervisor(service)
-    if (supervisor !== undefined) return supervisor
-    throw new NearcastError('redis.not-found', `The database ${service} isn't on this node.`)
   }
 }

@@ -7,8 +7,10 @@
 import { mkdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { startAdmin } from '../lib/admin.ts'
+import { asNearcastError } from '../lib/errors.ts'
 import { announceReady, Lifecycle, stopOnSignals } from '../lib/lifecycle.ts'
 import { createLogger } from '../lib/log.ts'
+import type { Logger } from '../lib/log.ts'
 import { Metrics } from '../lib/metrics.ts'
 import { exitWith, keepCompiled } from '../lib/program.ts'
 import { bootstrapToken } from './bootstrap.ts'
@@ -19,7 +21,11 @@ import { createListener } from './registry/api/http.ts'
 import { routerMetrics } from './metrics.ts'
 import { apiRoutes } from './registry/api/routes.ts'
 import { openRegistry } from './registry/registry.ts'
+import type { Registry } from './registry/registry.ts'
 import { storeCommand } from './store-command.ts'
+
+/** How often it is looked whether a daily backup is due. */
+const BACKUPS_INTERVAL_MS = 60_000
 
 async function run(config: RouterConfig): Promise<void> {
   const { id, stateDir, prefix, quotas } = config
@@ -54,9 +60,27 @@ async function run(config: RouterConfig): Promise<void> {
     lifecycle.started('admin', () => server.close())
     admin = server.port
   }
+  const daily = dailyBackups(registry, log)
+  lifecycle.started('daily backups', () => clearInterval(daily))
   announceReady(lifecycle)
   log.info({ id, api: api.port, feed: feed.port, admin, revision: registry.store.revision }, 'ready')
   keepCompiled()
+}
+
+/** One round at a time: a backup may take longer than the interval. */
+function dailyBackups({ backups }: Registry, log: Logger): NodeJS.Timeout {
+  let busy = false
+  const round = async (): Promise<void> => {
+    if (busy) return
+    busy = true
+    try {
+      await backups.tick()
+    } catch (error) {
+      log.error({ error: asNearcastError(error).message }, 'daily backups')
+    }
+    busy = false
+  }
+  return setInterval(() => void round(), BACKUPS_INTERVAL_MS).unref()
 }
 
 try {

@@ -32,6 +32,8 @@ export interface TenantsOptions {
   /** service -> reason code, whole, on every change. */
   readonly publish: (unavailable: Readonly<Record<string, string>>) => void
   readonly removed: (service: string) => void
+  /** Its data was put away: the feed has said that it is gone. */
+  readonly retired: (service: string) => void
 }
 
 export class Tenants {
@@ -159,6 +161,7 @@ export class Tenants {
     try {
       const place = directories.retire(service, new Date())
       log.info({ service, place }, 'the database is no longer here; its data was put away')
+      this.#options.retired(service)
     } catch (error) {
       log.warn({ service, cause: asNearcastError(error).message }, 'the data of a removed database could not be put away')
     }

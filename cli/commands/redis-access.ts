@@ -8,9 +8,9 @@ import { acknowledged, changedObject, removedObject } from './acknowledged.ts'
 import { confirmed, YES_OPTION } from './confirm.ts'
 import type { Session, WithSession } from './session.ts'
 import { ORG_OPTION } from './session.ts'
-import { list, segment } from './values.ts'
+import { list, segment, whole } from './values.ts'
 
-interface OrgOptions {
+export interface OrgOptions {
   readonly org?: string
 }
 
@@ -20,6 +20,8 @@ const changedUser = userObject.extend(changedObject.shape)
 
 /** Ends the list of sources; the API's null. */
 const ANY = 'any'
+/** The API's null, too. */
+const OFF = 'off'
 const HIDDEN = 'hidden: the token may only read'
 
 export async function databasePath({ org }: Session, name: string, options: OrgOptions): Promise<string> {
@@ -32,12 +34,21 @@ export function addRedisAccessCommands(redis: Command, withSession: WithSession)
     .description('change a database')
     .option(...ORG_OPTION)
     .option('--allow <sources>', 'addresses and subnets that clients must come from: 10.0.0.0/8,fdaa:0:1::/48; or any', list)
-    .action((name: string, options: OrgOptions & { allow?: string[] }, command: Command) =>
+    .option('--daily-backups <count>', 'a backup every day, so many kept (1 to 30); or off')
+    .action((name: string, options: OrgOptions & { allow?: string[]; dailyBackups?: string }, command: Command) =>
       withSession(command, async (session) => {
-        if (options.allow === undefined) throw new NearcastError('cli.usage', 'Say what to change, like --allow 10.0.0.0/8.')
-        const allowedSources = options.allow.length === 1 && options.allow[0] === ANY ? null : options.allow
-        const answer = await session.api.patch(await databasePath(session, name, options), { allowedSources }, changedRedis)
-        session.output.show(answer, () => [...acknowledged(name, answer.change), `clients may come from: ${answer.allowedSources?.join(', ') ?? 'anywhere'}`])
+        const { allow, dailyBackups } = options
+        if (allow === undefined && dailyBackups === undefined) throw new NearcastError('cli.usage', 'Say what to change, like --allow 10.0.0.0/8 or --daily-backups 7.')
+        const change = {
+          ...(allow !== undefined && { allowedSources: allow.length === 1 && allow[0] === ANY ? null : allow }),
+          ...(dailyBackups !== undefined && { dailyBackups: dailyBackups === OFF ? null : whole(dailyBackups) }),
+        }
+        const answer = await session.api.patch(await databasePath(session, name, options), change, changedRedis)
+        const now = facts([
+          ['clients may come from', answer.allowedSources?.join(', ') ?? 'anywhere'],
+          ['daily backups kept', answer.dailyBackups ?? 'none'],
+        ])
+        session.output.show(answer, () => [...acknowledged(name, answer.change), now])
       }),
     )
 

@@ -8,6 +8,7 @@ import type { Output } from '../output.ts'
 import { colours, facts, milliseconds, table } from '../output.ts'
 import { confirmed, YES_OPTION } from './confirm.ts'
 import { addRedisAccessCommands } from './redis-access.ts'
+import { addRedisBackupCommands } from './redis-backups.ts'
 import type { Session, WithSession } from './session.ts'
 import { ORG_OPTION } from './session.ts'
 import type { TlsOptions } from './address-settings.ts'
@@ -100,6 +101,7 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
     )
 
   addRedisAccessCommands(redis, withSession)
+  addRedisBackupCommands(redis, withSession)
 }
 
 /** What the options leave open is asked for where somebody can answer; a name alone is generated. */
@@ -137,6 +139,7 @@ function described(database: RedisObject): string {
     ['primary region', database.region],
     ['read regions', database.replicas.join(', ') || '-'],
     ['TLS', database.tls],
+    ['daily backups kept', database.dailyBackups ?? 'none'],
     ['further users', database.users.join(', ') || '-'],
     ['clients may come from', database.allowedSources?.join(', ') ?? 'anywhere'],
     ['state', String(database.state)],

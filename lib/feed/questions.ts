@@ -3,14 +3,33 @@
  * agent answers what it refuses as a value (`refused`), so that its code and sentence reach the one who asked the router.
  */
 import { z } from 'zod'
+import { SEALED_CHUNK_BYTES } from '../sealed-chunks.ts'
 import { CODES } from '../errors.ts'
 import type { ErrorCode } from '../errors.ts'
 
+/** Far below MAX_FEED_MESSAGE_BYTES, in base64. */
+export const MAX_PART_BYTES = 4 * SEALED_CHUNK_BYTES
+
 const service = z.string().min(1).max(64)
+const backup = z.string().min(1).max(64)
+/** Hex; a secret. */
+const key = z.string().regex(/^[0-9a-f]{64}$/)
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
+const size = z.int().min(0)
+const part = z.base64().max(2 * MAX_PART_BYTES)
 
 export const QUESTIONS = {
   /** Whether the database's engine takes these rules for a user. */
   'redis.check-rules': { params: z.object({ service, rules: z.array(z.string().max(160)).max(64) }), answer: z.object({}) },
+  /** Takes a backup; the key seals it, and is kept by the router alone. */
+  'redis.backup': { params: z.object({ service, backup, key }), answer: z.object({ bytes: size, sha256, storedBytes: size }) },
+  /** Replaces what `target` holds by a backup of `service`. */
+  'redis.restore': { params: z.object({ target: service, service, backup, key, bytes: size, sha256 }), answer: z.object({}) },
+  /** A part of a backup's file, sealed as it is; for another node, or for the router to open. */
+  'redis.backup-read': { params: z.object({ service, backup, offset: size, maxBytes: z.int().min(1).max(MAX_PART_BYTES) }), answer: z.object({ data: part }) },
+  /** The parts of a file from another node, in order. */
+  'redis.backup-write': { params: z.object({ service, backup, offset: size, data: part, last: z.boolean() }), answer: z.object({}) },
+  'redis.backup-remove': { params: z.object({ service, backup }), answer: z.object({}) },
 } as const
 
 export type QuestionName = keyof typeof QUESTIONS

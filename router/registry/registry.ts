@@ -5,6 +5,7 @@
 import { join } from 'node:path'
 import type { Logger } from '../../lib/log.ts'
 import type { ReaderLimits } from './feed/reader-connection.ts'
+import { Backups } from './backups.ts'
 import { FeedServer } from './feed/feed-server.ts'
 import { Views } from './feed/views.ts'
 import type { Clock } from './objects/clock.ts'
@@ -34,6 +35,7 @@ export interface Registry {
   readonly publisher: Publisher
   readonly rotation: HopRotation
   readonly plan: DatabasePlan
+  readonly backups: Backups
   close(): void
 }
 
@@ -96,6 +98,7 @@ async function assemble(options: RegistryOptions, unlock: () => void): Promise<R
     feed,
     rotation,
     publisher: new Publisher(store, feed),
+    backups: new Backups({ store, feed, vault, clock, log }),
     plan: { prefix, quotas, clock, vault, connected },
     close: () => {
       feed.close()

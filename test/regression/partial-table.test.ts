@@ -23,6 +23,7 @@ test('data of databases that a partial table lacks stays; a snapshot from the ro
       log: QUIET,
       startTimeoutMs: 100,
       publish: () => {},
+      retired: () => {},
       removed: () => {},
     })
     await tenants.apply('partial')

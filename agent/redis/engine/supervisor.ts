@@ -13,8 +13,9 @@
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { CopyContent } from '../copies/copy-source.ts'
 import type { Reply } from '../resp/decode.ts'
-import { asNearcastError } from '../../../lib/errors.ts'
+import { asNearcastError, NearcastError } from '../../../lib/errors.ts'
 import type { ErrorCode } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
 import { engineConfiguration, liveChanges, processMemoryBytes } from './configuration.ts'
@@ -27,6 +28,7 @@ import type { EngineExit } from './process.ts'
 import type { EngineSpecification, EngineUser } from './specification.ts'
 import { sameSpecification } from './specification.ts'
 import type { StartTurns } from './start-turns.ts'
+import { takeCopy } from './take-copy.ts'
 import { OldLogins, renewedUsers, userCommands } from './users.ts'
 import type { Walls } from './walls.ts'
 
@@ -63,6 +65,7 @@ export interface SupervisorOptions {
 const FIRST_POLL_MS = 4
 const LAST_POLL_MS = 64
 const NO_PORT = 0
+const COPY_READY_MS = 10_000
 
 export class Supervisor {
   readonly #options: SupervisorOptions
@@ -72,6 +75,8 @@ export class Supervisor {
   #reason: ErrorCode | null = 'redis.starting'
   #answers = false
   #writesRefused = false
+  /** Why no client is sent here although it is well. */
+  #occupied: ErrorCode | null = null
   #linked: boolean | null = null
   /** Runs that ended since the last long healthy one. */
   #failures = 0
@@ -313,7 +318,7 @@ export class Supervisor {
       silentMs = found.state === 'not-answering' ? silentMs + pollMs + Math.min(performance.now() - checkedMs, 2 * healthIntervalMs) : 0
       if (silentMs > silentTimeoutMs) this.#killSilent(engine, silentMs)
       copied ||= found.linked === true
-      const reason = equipped ? reasonOf(found, !replica || copied) : 'redis.starting'
+      const reason = equipped ? (this.#occupied ?? reasonOf(found, !replica || copied)) : 'redis.starting'
       // An engine that has never answered since it started keeps the reason for which it was started.
       const silent = reason === 'redis.not-answering' && !this.#answers
       this.#set(silent ? this.#reason : reason, found.state === 'well')
@@ -396,6 +401,42 @@ export class Supervisor {
     const replies = await connection.ask(commands)
     connection.close()
     return replies
+  }
+
+  /** Keeps the engine from resting for as long as something of it is read. */
+  async *using<Item>(items: AsyncIterable<Item>): AsyncGenerator<Item> {
+    for await (const item of items) {
+      this.touch()
+      yield item
+    }
+  }
+
+  /** Replaces all that it holds. Clients are sent away meanwhile, and come again. @throws NearcastError redis.copy-failed, and what the content's reader throws */
+  takeCopy(content: CopyContent): Promise<void> {
+    const taken = this.#changing.then(() => this.#takeCopy(content))
+    this.#changing = taken.catch(() => {})
+    return taken
+  }
+
+  async #takeCopy(content: CopyContent): Promise<void> {
+    const { walls, log } = this.#options
+    const { service, primary, replicationSecret } = this.#specification
+    const ready = await this.ready(COPY_READY_MS)
+    const engine = this.#process
+    if (ready === null || engine === null || primary !== null) {
+      throw new NearcastError('redis.not-answering', 'The database does not answer now; try again in a moment.', { retryable: true })
+    }
+    const health = this.#connection()
+    this.#occupied = 'redis.restoring'
+    this.#set('redis.restoring', this.#answers)
+    try {
+      await takeCopy({ health, over: () => engine.over || this.#restarting, kill: () => engine.kill(), namespace: walls.network ? `/proc/${engine.pid}/ns/net` : null, masterauth: replicationSecret }, content)
+      log.info({ service, bytes: content.bytes }, 'the database has taken a copy')
+    } finally {
+      health.close()
+      this.#occupied = null
+      this.#wake?.()
+    }
   }
 
   #connection(): EngineHealth {

@@ -116,6 +116,7 @@ export const redisAnswer = z
     appendFsync: z.enum(['always', 'everysec']),
     maxMemoryBytes: z.int(),
     allowedSources: strings.optional().meta({ description: 'Where clients must come from; absent: from anywhere.' }),
+    dailyBackups: z.int().optional().meta({ description: 'So many are kept; absent: none are taken.' }),
     users: strings.optional().meta({ description: 'Names of its users beside `default`.' }),
     tls: tlsAnswer.shape.policy,
     username: z.string(),
@@ -151,6 +152,24 @@ export const provisioned = <Shape extends z.ZodRawShape>(made: z.ZodObject<Shape
 export const takenDownAnswer = z.strictObject({ id: z.string(), name: z.string(), deleted: z.literal(true), revocation: revocationAnswer })
 export const addressChangedAnswer = z.strictObject({ ...addressAnswer.shape, change: provisioningAnswer })
 export const addressRemovedAnswer = z.strictObject({ address: z.string(), deleted: z.literal(true), revocation: revocationAnswer })
+export const backupAnswer = z
+  .strictObject({
+    id: z.string(),
+    database: z.string(),
+    kind: z.enum(['manual', 'daily']),
+    state: z.enum(['running', 'ready', 'failed']),
+    error: z.string().optional(),
+    bytes: z.int(),
+    sha256: z.string().meta({ description: 'Of the RDB; empty unless it is ready.' }),
+    createdAt: at,
+  })
+  .meta({ id: 'Backup', description: 'A copy of a database of one moment, sealed on the node of its primary.' })
+export const backupRemovedAnswer = z.strictObject({ id: z.string(), deleted: z.literal(true) })
+export const restoredAnswer = z.strictObject({ database: z.string(), backup: z.string(), state: z.enum(['restored', 'running']), ms: milliseconds })
+export const contentAnswer = z.strictObject({
+  data: z.string().meta({ description: 'A part of the RDB, in base64.' }),
+  next: z.int().nullable().meta({ description: 'Offset of the next part; null: this was the last one.' }),
+})
 export const removedUserAnswer = z.strictObject({ name: z.string(), deleted: z.literal(true), revocation: revocationAnswer })
 export const removedAnswer = z.strictObject({ id: z.string(), deleted: z.literal(true), revocation: revocationAnswer }).meta({ id: 'Removed' })
 export const revokedAnswer = z.strictObject({ ...removedAnswer.shape, addresses: strings.meta({ description: 'Revoked with it.' }) })

@@ -6,8 +6,8 @@ import type { Registry } from '../registry.ts'
 import { addressesUnder } from '../objects/grants.ts'
 import { addressesOf } from '../objects/services.ts'
 import { scopesOf } from '../objects/tokens.ts'
-import type { AddressRecord, DatabaseUser, GrantRecord, NetworkRecord, NodeRecord, OrgRecord, ServiceRecord, TokenRecord } from '../store/records.ts'
-import type { addressAnswer, grantAnswer, networkAnswer, nodeAnswer, orgAnswer, redisAnswer, redisUserAnswer, serviceAnswer, tokenAnswer } from './answers.ts'
+import type { AddressRecord, BackupRecord, DatabaseUser, GrantRecord, NetworkRecord, NodeRecord, OrgRecord, ServiceRecord, TokenRecord } from '../store/records.ts'
+import type { addressAnswer, backupAnswer, grantAnswer, networkAnswer, nodeAnswer, orgAnswer, redisAnswer, redisUserAnswer, serviceAnswer, tokenAnswer } from './answers.ts'
 
 export function networkDocument(registry: Registry, network: NetworkRecord): z.infer<typeof networkAnswer> {
   return { id: network.id, name: network.name, prefix: networkPrefix(asNetworkId(network.id), registry.prefix), ...(network.limits && { limits: network.limits }), createdAt: network.createdAt }
@@ -94,6 +94,7 @@ export function redisDocument(registry: Registry, service: ServiceRecord, showsS
     appendFsync: redis.appendFsync,
     maxMemoryBytes: redis.maxMemoryBytes,
     ...(redis.allowedSources !== undefined && { allowedSources: redis.allowedSources }),
+    ...(redis.dailyBackups !== undefined && { dailyBackups: redis.dailyBackups }),
     ...(redis.users !== undefined && redis.users.length > 0 && { users: redis.users.map((user) => user.name) }),
     tls,
     username: 'default',
@@ -114,6 +115,10 @@ export function redisUserDocument(registry: Registry, service: ServiceRecord, { 
   const password = registry.vault.open(service.id, service.redis?.sealed ?? '').users[name] ?? ''
   const url = `${schemeOf(tlsPolicyOf(registry, service))}://${name}:${password}@${service.name}.flycast:${service.port}`
   return { name, rules: rules.join(' '), ...(showsSecrets && { password, url }), createdAt }
+}
+
+export function backupDocument({ store }: Registry, { id, service, kind, state, error, bytes, sha256, createdAt }: BackupRecord): z.infer<typeof backupAnswer> {
+  return { id, database: store.get('services', service)?.name ?? service, kind, state, ...(error !== undefined && { error }), bytes, sha256, createdAt }
 }
 
 /** Of its own first address. */

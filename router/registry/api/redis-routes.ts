@@ -1,8 +1,8 @@
 /** Routes of databases: their life, their settings, who may use them. */
 import { NearcastError } from '../../../lib/errors.ts'
-import { askPrimary } from '../agent-questions.ts'
+import { askAgent, primaryOf } from '../agent-questions.ts'
 import { setAddressTls } from '../objects/address-tls.ts'
-import { addUser, checkedRules, findUser, removeUser, resetPassword, setAllowedSources } from '../objects/database-access.ts'
+import { addUser, checkedRules, findUser, removeUser, resetPassword, setAllowedSources, setDailyBackups } from '../objects/database-access.ts'
 import { createDatabase } from '../objects/databases.ts'
 import { findNetwork } from '../objects/networks.ts'
 import { activateService, findService, removeService } from '../objects/services.ts'
@@ -11,6 +11,7 @@ import type { OrgRecord, ServiceRecord } from '../store/records.ts'
 import type { StoreTransaction } from '../store/store.ts'
 import { changedAnswer, listOf, provisioned, redisAnswer, redisUserAnswer, removedUserAnswer, takenDownAnswer } from './answers.ts'
 import { redisDocument, redisUserDocument } from './documents.ts'
+import { backupRoutes } from './backup-routes.ts'
 import type { Call, Route } from './route.ts'
 import { route } from './route.ts'
 import { redisBody, redisChangeBody, redisUserBody, resetPasswordBody } from './schemas.ts'
@@ -21,7 +22,7 @@ const PATH = '/v1/orgs/:org/redis'
 const CHECK_MS = 5000
 
 export function redisRoutes(registry: Registry): Route[] {
-  return [...lifeRoutes(registry), ...accessRoutes(registry)]
+  return [...lifeRoutes(registry), ...accessRoutes(registry), ...backupRoutes(registry)]
 }
 
 function lifeRoutes(registry: Registry): Route[] {
@@ -76,10 +77,13 @@ function lifeRoutes(registry: Registry): Route[] {
       method: 'PATCH',
       path: `${PATH}/:name`,
       access: 'org',
-      summary: 'Change a database: where its clients may come from (null: from anywhere)',
+      summary: 'Change a database: where its clients may come from, and its daily backups; null ends either',
       body: redisChangeBody,
       answer: changedAnswer(redisAnswer),
-      handle: (call, org) => changed(registry, call, org, 'redis.change', (transaction, { id }) => setAllowedSources(transaction, id, call.body.allowedSources)),
+      handle: (call, org) => changed(registry, call, org, 'redis.change', (transaction, { id }) => {
+          setAllowedSources(transaction, id, call.body.allowedSources)
+          setDailyBackups(transaction, id, call.body.dailyBackups)
+        }),
     }),
     route({
       method: 'DELETE',
@@ -126,7 +130,7 @@ function accessRoutes(registry: Registry): Route[] {
       answer: changedAnswer(redisUserAnswer),
       handle: async (call, org) => {
         const service = database(registry, call, org)
-        await askPrimary(registry, service, 'redis.check-rules', { service: service.id, rules: checkedRules(call.body.rules) }, CHECK_MS)
+        await askAgent(registry, primaryOf(registry, service), 'redis.check-rules', { service: service.id, rules: checkedRules(call.body.rules) }, CHECK_MS)
         const { revision } = store.write(call.act('redis.user-create'), (transaction) => addUser(transaction, service.id, call.body, vault, clock))
         return { ...userOf(registry, call, org, call.body.name), change: await publisher.inForce(revision) }
       },

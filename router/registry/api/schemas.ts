@@ -21,6 +21,8 @@ const live = z
   .regex(LIVE_POLICY, 'write keep, cut or drain:<seconds>')
   .meta({ description: 'What becomes of live connections when their address is revoked or their node drains or is unhealthy.' })
 
+const wholeNumber = (fallback: number, most: number) => z.coerce.number<string>().int().min(0).max(most).default(fallback)
+
 const tls = z
   .strictObject({
     policy: z.enum(['off', 'terminate', 'passthrough', 'auto']).meta({
@@ -51,7 +53,10 @@ export const redisChangeBody = z.strictObject({
     .nullable()
     .optional()
     .meta({ description: 'Addresses and subnets, IPv4 and IPv6, that clients must come from; null: from anywhere.' }),
+  dailyBackups: z.int().min(1).max(30).nullable().optional().meta({ description: 'A backup every day, so many kept; null: none are taken, those that there are stay.' }),
 })
+export const restoreBody = z.strictObject({ backup: reference.meta({ description: 'Of this or another database of the organization.' }) })
+export const contentQuery = z.strictObject({ offset: wholeNumber(0, Number.MAX_SAFE_INTEGER).meta({ description: '`next` of the answer before.' }) })
 export const redisUserBody = z.strictObject({
   name: z.string().regex(USER_NAME, 'use up to 40 of a-z, 0-9, "-" and "_"; not "default", nothing that begins with "nearcast"'),
   rules: z.string().min(1).max(4096).meta({ description: "Redis's ACL rules of commands, categories, keys and channels.", examples: ['~app:* &* +@read +@write'] }),
@@ -112,7 +117,6 @@ export const joinBody = z.strictObject({
 })
 export const emptyBody = z.strictObject({})
 
-const wholeNumber = (fallback: number, most: number) => z.coerce.number<string>().int().min(0).max(most).default(fallback)
 export const auditQuery = z.strictObject({
   after: wholeNumber(0, Number.MAX_SAFE_INTEGER).meta({ description: 'Only entries with a higher id.' }),
   limit: wholeNumber(100, 1000).meta({ description: 'At most so many.' }),

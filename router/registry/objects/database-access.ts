@@ -1,4 +1,4 @@
-/** Who may use a database: its passwords, its users beside `default`, and where clients may come from. */
+/** Settings of a database: its passwords, its users beside `default`, where clients may come from, its daily backups. */
 import { MAX_USERS, parseRules } from '../../../lib/acl-rules.ts'
 import { NearcastError } from '../../../lib/errors.ts'
 import type { DatabaseUser, ServiceRecord } from '../store/records.ts'
@@ -45,6 +45,12 @@ export function removeUser(transaction: StoreTransaction, id: string, name: stri
 export function setAllowedSources(transaction: StoreTransaction, id: string, sources: readonly string[] | null | undefined): void {
   if (sources === undefined) return
   change(transaction, id, ({ allowedSources: _before, ...redis }) => ({ ...redis, ...(sources !== null && { allowedSources: [...new Set(sources)] }) }))
+}
+
+/** So many are kept; null: none are taken; undefined: as before. */
+export function setDailyBackups(transaction: StoreTransaction, id: string, keep: number | null | undefined): void {
+  if (keep === undefined) return
+  change(transaction, id, ({ dailyBackups: _before, ...redis }) => ({ ...redis, ...(keep !== null && { dailyBackups: keep }) }))
 }
 
 /** @throws NearcastError redis.user-rules */

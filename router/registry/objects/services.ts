@@ -101,6 +101,8 @@ export function setShadow(transaction: StoreTransaction, id: string, shadow: boo
 export function removeService(transaction: StoreTransaction, service: ServiceRecord): void {
   for (const address of addressesOf(transaction, service.id)) transaction.remove('addresses', address.address)
   for (const grant of transaction.linkedTo('grants', 'services', service.id)) transaction.remove('grants', grant.id)
+  // Their keys go with them: what lies on a node opens no more.
+  for (const backup of transaction.linkedTo('backups', 'services', service.id)) transaction.remove('backups', backup.id)
   transaction.remove('services', service.id)
   refreshPeers(transaction, nodesOf(service))
 }

@@ -56,6 +56,8 @@ export interface ServiceRecord {
     readonly users?: readonly DatabaseUser[]
     /** Clients must come from one of these (lib/source-list.ts); absent: from anywhere. */
     readonly allowedSources?: readonly string[]
+    /** Taken every day, so many kept; absent: none. */
+    readonly dailyBackups?: number
     /** Password and replication secret, encrypted (trust/credentials.ts). */
     readonly sealed: string
   }
@@ -73,6 +75,28 @@ export interface GrantRecord {
   /** Minted under it at the same time, at most. */
   readonly maxAddresses: number
   readonly createdAt: string
+}
+
+/** A copy of a database, in a file of its agent's; the key of that file is here alone. */
+export interface BackupRecord {
+  readonly id: string
+  readonly org: string
+  readonly service: string
+  /** Whose disk it is on. */
+  readonly node: string
+  readonly kind: 'manual' | 'daily'
+  readonly state: 'running' | 'ready' | 'failed'
+  /** Why it failed: a code and a sentence. */
+  readonly error?: string
+  readonly createdAt: string
+  /** Of the RDB; 0 unless ready. */
+  readonly bytes: number
+  /** Of the RDB, hex; empty unless ready. */
+  readonly sha256: string
+  /** The database that was last replaced by it. */
+  readonly restoredInto?: string
+  /** The file's own key, encrypted (trust/credentials.ts). */
+  readonly sealed: string
 }
 
 export interface AddressRecord {
@@ -168,6 +192,7 @@ export interface Records {
   services: ServiceRecord
   grants: GrantRecord
   addresses: AddressRecord
+  backups: BackupRecord
   nodes: NodeRecord
   dialers: DialerRecord
   tokens: TokenRecord
@@ -221,6 +246,12 @@ export const SHAPES: { readonly [K in Kind]: Shape<K> } = {
       ['services', grant.service],
       ...(grant.network === null ? [] : [['networks', String(grant.network)] as const]),
     ],
+  },
+  backups: {
+    key: (backup) => backup.id,
+    org: (backup) => backup.org,
+    links: (backup) => [['orgs', backup.org], ['services', backup.service], ['nodes', backup.node]],
+    secret: ['sealed'],
   },
   nodes: { key: (node) => node.id },
   dialers: { key: (dialer) => dialer.id },

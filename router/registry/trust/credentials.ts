@@ -34,25 +34,48 @@ export class Vault {
   }
 
   seal(service: string, content: Credentials): string {
-    const nonce = randomBytes(NONCE_BYTES)
-    const cipher = createCipheriv('aes-256-gcm', this.#key, nonce, { authTagLength: TAG_BYTES })
-    cipher.setAAD(Buffer.from(service))
-    const data = Buffer.concat([cipher.update(JSON.stringify(content), 'utf8'), cipher.final()])
-    return Buffer.concat([nonce, cipher.getAuthTag(), data]).toString('base64url')
+    return this.sealText(service, JSON.stringify(content))
   }
 
   /** @throws NearcastError store.corrupt when the text was changed or the key is another one. */
   open(service: string, sealed: string): Credentials {
+    const parsed = credentials.safeParse(parseJson(this.openText(service, sealed)))
+    if (parsed.success) return parsed.data
+    throw corrupt(service, parsed.error)
+  }
+
+  /** `about`: the id of what it belongs to. */
+  sealText(about: string, text: string): string {
+    const nonce = randomBytes(NONCE_BYTES)
+    const cipher = createCipheriv('aes-256-gcm', this.#key, nonce, { authTagLength: TAG_BYTES })
+    cipher.setAAD(Buffer.from(about))
+    const data = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()])
+    return Buffer.concat([nonce, cipher.getAuthTag(), data]).toString('base64url')
+  }
+
+  /** @throws NearcastError store.corrupt when the text was changed or the key is another one. */
+  openText(about: string, sealed: string): string {
     try {
       const bytes = Buffer.from(sealed, 'base64url')
       const decipher = createDecipheriv('aes-256-gcm', this.#key, bytes.subarray(0, NONCE_BYTES), { authTagLength: TAG_BYTES })
-      decipher.setAAD(Buffer.from(service))
+      decipher.setAAD(Buffer.from(about))
       decipher.setAuthTag(bytes.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES))
-      const text = Buffer.concat([decipher.update(bytes.subarray(NONCE_BYTES + TAG_BYTES)), decipher.final()]).toString('utf8')
-      return credentials.parse(JSON.parse(text))
+      return Buffer.concat([decipher.update(bytes.subarray(NONCE_BYTES + TAG_BYTES)), decipher.final()]).toString('utf8')
     } catch (error) {
-      throw new NearcastError('store.corrupt', `The credentials of ${service} can't be opened; is credentials.key the one of this store?`, { cause: error })
+      throw corrupt(about, error)
     }
+  }
+}
+
+function corrupt(about: string, cause: unknown): NearcastError {
+  return new NearcastError('store.corrupt', `The credentials of ${about} can't be opened; is credentials.key the one of this store?`, { cause })
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
   }
 }
 
