@@ -13,8 +13,9 @@ export class Load {
   readonly #child: ChildProcess
   #said = ''
 
-  constructor(cluster: Cluster, place: string, database: Database, key: string, ballastBytes = 0) {
-    this.#child = cluster.on(place, [process.execPath, PROCESS, key, String(ballastBytes)], { REDIS_URL: database.url })
+  /** `more`: what redis-writer.ts takes behind the key. */
+  constructor(cluster: Cluster, place: string, database: Database, key: string, ...more: readonly number[]) {
+    this.#child = cluster.on(place, [process.execPath, PROCESS, key, ...more.map(String)], { REDIS_URL: database.url })
     if (this.#child.stdout === null) throw new Error('no standard output')
     this.#child.stderr?.on('data', (chunk: Buffer) => (this.#said = (this.#said + chunk.toString()).slice(-2000)))
     createInterface({ input: this.#child.stdout }).on('line', (line) => {

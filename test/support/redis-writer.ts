@@ -1,7 +1,7 @@
 /**
  * Load that keeps books: adds numbers to a set over a few connections at once, tells which additions were acknowledged,
  * and in the end which of those are missing. For where only a process can be put (an app host).
- *   REDIS_URL=… node redis-writer.ts <key> [bytes of ballast per write]
+ *   REDIS_URL=… node redis-writer.ts <key> [bytes of ballast per write [keys for them [ms between two writes]]]
  * Prints `{"acknowledged":n,"errors":{…}}` now and then; when standard input ends, it reads everything back and prints
  * `{"acknowledged":n,"lost":[…],"wrong":[…]}`. No write is ever repeated: each number is tried once.
  */
@@ -26,9 +26,12 @@ const TELL_EVERY_MS = 50
 const RETRY_MS = 20
 /** Between two writes of one connection: load, not a benchmark. */
 const PACE_MS = 2
+/** More than are under way for as long as a command may take. */
+const LEAST_KEYS = 4000
 const BATCH = 500
 
-async function main(key: string, ballastBytes: number): Promise<void> {
+async function main(key: string, ballastBytes: number, keys: number, paceMs: number): Promise<void> {
+  if (keys > 0 && keys < LEAST_KEYS) throw new Error(`fewer than ${LEAST_KEYS} keys: a late write could overwrite a newer one`)
   const url = process.env['REDIS_URL'] ?? ''
   const acknowledged: number[] = []
   const errors: Record<string, number> = {}
@@ -40,6 +43,8 @@ async function main(key: string, ballastBytes: number): Promise<void> {
     errors[name] = (errors[name] ?? 0) + 1
   }
   const value = (number: number): string => String(number).padEnd(ballastBytes, '.')
+  /** Written again and again when there are so many only. */
+  const keyOf = (number: number): string => `${key}:${keys === 0 ? number : number % keys}`
   const open = (): Redis => {
     const redis = new Redis(url, {
       retryStrategy: () => RETRY_MS,
@@ -57,9 +62,9 @@ async function main(key: string, ballastBytes: number): Promise<void> {
     while (!stopping.signal.aborted) {
       const number = next++
       try {
-        await (ballastBytes === 0 ? redis.sadd(key, number) : redis.set(`${key}:${number}`, value(number)))
+        await (ballastBytes === 0 ? redis.sadd(key, number) : redis.set(keyOf(number), value(number)))
         acknowledged.push(number)
-        await delay(PACE_MS)
+        await delay(paceMs)
       } catch (error) {
         note(error)
         await delay(RETRY_MS)
@@ -83,13 +88,18 @@ async function main(key: string, ballastBytes: number): Promise<void> {
       const present = await reader.smismember(key, ...numbers.map(String))
       lost.push(...numbers.filter((_, index) => present[index] !== 1))
     } else {
-      const values = await reader.mget(...numbers.map((number) => `${key}:${number}`))
-      lost.push(...numbers.filter((_, index) => values[index] === null))
-      wrong.push(...numbers.filter((number, index) => typeof values[index] === 'string' && values[index] !== value(number)))
+      const values = await reader.mget(...numbers.map(keyOf))
+      for (const [index, number] of numbers.entries()) {
+        const found = values[index] ?? null
+        // A key that was written again holds a later number.
+        const holds = Number.parseInt(found ?? '', 10)
+        if (found === null || holds < number) lost.push(number)
+        else if (found !== value(holds) || keyOf(holds) !== keyOf(number)) wrong.push(number)
+      }
     }
   }
   reader.disconnect()
   process.stdout.write(`${JSON.stringify({ acknowledged: acknowledged.length, lost, wrong })}\n`)
 }
 
-if (import.meta.main) await main(process.argv[2] ?? 'load', Number(process.argv[3] ?? 0))
+if (import.meta.main) await main(process.argv[2] ?? 'load', Number(process.argv[3] ?? 0), Number(process.argv[4] ?? 0), Number(process.argv[5] ?? PACE_MS))
