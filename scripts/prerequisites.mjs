@@ -37,6 +37,8 @@ const PROGRAMS = {
   postgres: { packages: ['postgresql'], parent: '/usr/lib/postgresql' },
   openssl: { packages: ['openssl'] },
   nginx: { packages: ['nginx', 'libnginx-mod-stream'] },
+  'wireguard-go': { packages: ['wireguard-go'] },
+  wg: { packages: ['wireguard-tools'] },
 }
 
 /** PATH with the system's directories behind. */

@@ -28,7 +28,7 @@ const scratch = mkdtempSync(join(tmpdir(), 'nearcast-test-'))
 
 try {
   await ensureDependencies()
-  await ensurePrograms(['redis-server', 'redis-cli', 'haproxy', 'nginx', 'postgres', 'openssl', 'nft', 'ip', 'ping', 'unshare', 'nsenter', 'setpriv', ...JUDGES], { optional: true })
+  await ensurePrograms(['redis-server', 'redis-cli', 'haproxy', 'nginx', 'postgres', 'openssl', 'nft', 'ip', 'ping', 'unshare', 'nsenter', 'setpriv', 'wireguard-go', 'wg', ...JUDGES], { optional: true })
   for (const [name, suite] of Object.entries({ types, lint, vitest, tap })) {
     if (only === undefined || only.includes(name)) await suite()
   }

@@ -54,13 +54,19 @@ test('the FFI stays in lib/kernel', () => {
   expect(imports.filter(({ file, specifier }) => specifier === 'koffi' && dirname(file) !== 'lib/kernel')).toEqual([])
 })
 
+test('WireGuard is a kit of its own: it takes no more of lib than errors, addresses, the window and the kernel', () => {
+  const wireguard = imports.filter(({ file, specifier }) => file.startsWith('lib/wireguard/') && specifier.startsWith('.'))
+  expect(wireguard.length).toBeGreaterThan(50)
+  expect(wireguard.filter((each) => !/^lib\/(wireguard\/|kernel\/|errors\.ts|address\.ts|hop\/replay-window\.ts)/.test(target(each)))).toEqual([])
+})
+
 test('gateway and dns read the feed, never the store', () => {
   const wrong = imports.filter(({ file }) => /^router\/(gateway|dns)\//.test(file)).filter((each) => target(each).startsWith('router/registry'))
   expect(wrong).toEqual([])
 })
 
 test('codecs, address logic and state machines are pure', () => {
-  const pure = /^lib\/(proxy-protocol\/|address|isolation|errors|hop\/(protocol|header|frames|replay-window|sessions)\.ts)|^(proxy|agent)\/connection\.ts|^proxy\/(nearest\/(choose|health|latency)|tls\/(client-hello|client-tls|handshakes)|routes)\.ts/
+  const pure = /^lib\/(proxy-protocol\/|wireguard\/(?!device|udp-bind|kernel-tun|tun-reader|index)|address|isolation|errors|hop\/(protocol|header|frames|replay-window|sessions)\.ts)|^(proxy|agent)\/connection\.ts|^proxy\/(nearest\/(choose|health|latency)|tls\/(client-hello|client-tls|handshakes)|routes)\.ts/
   const impure = new Set(['node:net', 'node:tls', 'node:http', 'node:https', 'node:fs', 'node:child_process', 'node:timers', 'node:timers/promises'])
   const checked = files.filter((file) => pure.test(file))
   expect(checked.length).toBeGreaterThan(8)

@@ -69,20 +69,21 @@ export class CookieIssuer {
 }
 
 export class CookieJar {
-  readonly #mac1Key: Uint8Array
-  readonly #replyKey: Uint8Array
+  readonly #peer: PublicKey
+  /** Made when it is needed: most peers of a gateway are silent. */
+  #mac1Key: Uint8Array | null = null
   #cookie: Uint8Array | null = null
   #cookieSinceMs = 0
   #lastMac1: Uint8Array | null = null
 
   constructor(peer: PublicKey) {
-    this.#mac1Key = labelled(LABEL_MAC1, peer)
-    this.#replyKey = labelled(LABEL_COOKIE, peer)
+    this.#peer = peer
   }
 
   /** Fills in both macs of an initiation or response. */
   sign(message: Uint8Array, nowMs: number): void {
     const { body, mac1, withMac1, mac2 } = macsOf(message)
+    this.#mac1Key ??= labelled(LABEL_MAC1, this.#peer)
     mac1.set(blake2s(MAC_BYTES, this.#mac1Key, body))
     this.#lastMac1 = Uint8Array.from(mac1)
     if (this.#cookie !== null && nowMs - this.#cookieSinceMs < COOKIE_LIFE_MS) mac2.set(blake2s(MAC_BYTES, this.#cookie, withMac1))
@@ -91,7 +92,7 @@ export class CookieJar {
   /** @returns false for a reply to nothing that we sent last, or a forged one. */
   accept(nonce: Uint8Array, sealedCookie: Uint8Array, nowMs: number): boolean {
     if (this.#lastMac1 === null) return false
-    const cookie = xOpen(this.#replyKey, nonce, sealedCookie, this.#lastMac1)
+    const cookie = xOpen(labelled(LABEL_COOKIE, this.#peer), nonce, sealedCookie, this.#lastMac1)
     if (cookie === null) return false
     this.#cookie = cookie
     this.#cookieSinceMs = nowMs
@@ -104,5 +105,6 @@ export class CookieJar {
     this.#cookie?.fill(0)
     this.#cookie = null
     this.#lastMac1 = null
+    this.#mac1Key = null
   }
 }

@@ -79,7 +79,7 @@ test('the command starts', () => {
   expect(run(process.execPath, [join(installed, 'bin/nearcast.mjs'), 'completion', 'bash'], home, env)).toContain('complete -o default')
 })
 
-test('the exported part works, and has types', () => {
+test('the exported parts work, and have types', () => {
   writeFileSync(
     join(home, 'use.mts'),
     `import { decode, encodeV1, HeaderReader, type Decoded, type ReadHeader } from 'nearcast/proxy-protocol'
@@ -96,6 +96,25 @@ console.assert(typeof never === 'function')
   )
   run(join(BIN, 'tsc'), ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022', '--types', '', '--ignoreConfig', 'use.mts'])
   expect(run(process.execPath, ['use.mts'])).toBe('done PROXY TCP4 192.0.2.1 192.0.2.2 1 2\nincomplete done\n')
+  writeFileSync(
+    join(home, 'tunnel.mts'),
+    `import { Device, MemoryBind, MemoryNetwork, MemoryTun, type Endpoint, type PeerStatus } from 'nearcast/wireguard'
+const network = new MemoryNetwork()
+const at = (host: string): Endpoint => ({ host, port: 51820 })
+const arrived = Promise.withResolvers<Uint8Array>()
+const tuns = [new MemoryTun(() => {}), new MemoryTun(arrived.resolve)] as const
+const devices = ['192.0.2.1', '192.0.2.2'].map((host, index) => new Device({ privateKey: crypto.getRandomValues(new Uint8Array(32)), bind: new MemoryBind(network, at(host)), tun: tuns[index] ?? tuns[0] }))
+for (const device of devices) await device.open()
+for (const [index, device] of devices.entries()) for (const [other, { publicKey }] of devices.entries()) if (other !== index) device.setPeer(publicKey, { endpoint: at('192.0.2.' + (other + 1)), allowedIps: ['10.0.0.' + (other + 1)] })
+tuns[0].inject(Uint8Array.of(0x45, 0, 0, 20, 0, 0, 0, 0, 64, 59, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2))
+console.log((await arrived.promise).length)
+const status: PeerStatus | undefined = devices[1]?.peers()[0]
+console.log(status?.hasSession)
+for (const device of devices) await device.close()
+`,
+  )
+  run(join(BIN, 'tsc'), ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2024', '--typeRoots', join(ROOT, 'node_modules/@types'), '--types', 'node', '--ignoreConfig', 'tunnel.mts'])
+  expect(run(process.execPath, ['tunnel.mts'])).toBe('20\ntrue\n')
   writeFileSync(join(home, 'inner.mjs'), `import 'nearcast/dist/lib/log.js'`)
   expect(() => run(process.execPath, ['inner.mjs'])).toThrow('ERR_PACKAGE_PATH_NOT_EXPORTED')
 })
