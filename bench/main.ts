@@ -14,7 +14,7 @@ import { wholePath } from './peers/whole-path.ts'
 import { firstLine } from './program.ts'
 import { plot } from './report/plot.ts'
 import { writeResults } from './report/readme.ts'
-import { cells, described, markdown, padded } from './report/table.ts'
+import { cells, described, markdown, padded, shortened } from './report/table.ts'
 import { Runner } from './runner.ts'
 import type { Result } from './runner.ts'
 import type { Scenario } from './scenario.ts'
@@ -91,7 +91,7 @@ async function run({ scenarios, rounds, quick, json, write }: Options): Promise<
     for (const [id, text] of Object.entries(configurations)) process.stdout.write(`--- ${id}\n${text}`)
     process.stdout.write(`\n${padded(table)}\n\n${described(about, rounds)}\n`)
   }
-  if (write) writeResults(`${markdown(table)}\n\n${described(about, rounds)}\n\n![The same as bars](proxy.svg)`, plot(results, order, 'Nearcast proxy beside others'))
+  if (write) writeResults(`${markdown(table)}\n\n${described(about, rounds)}\n\n![The same as bars](proxy.svg)`, markdown(shortened(table)), plot(results, order, 'Nearcast proxy beside others'))
 }
 
 try {

@@ -1,13 +1,16 @@
-/** Puts the last run into bench/README.md, between its markers, and the plot beside it. */
+/** Puts the last run into bench/README.md and the project's own, between their markers, and the plot beside the former. */
 import { readFileSync, writeFileSync } from 'node:fs'
 
 const README = new URL('../README.md', import.meta.url)
+const FIRST_README = new URL('../../README.md', import.meta.url)
 const BEGIN = '<!-- results: written by npm run bench -- proxy --write -->'
 const END = '<!-- /results -->'
 
-export function writeResults(markdown: string, svg: string): void {
+/** `short`: for a reader who wants to know only how it compares. */
+export function writeResults(markdown: string, short: string, svg: string): void {
   writeFileSync(new URL('../proxy.svg', import.meta.url), svg)
   writeFileSync(README, between(readFileSync(README, 'utf8'), markdown))
+  writeFileSync(FIRST_README, between(readFileSync(FIRST_README, 'utf8'), short))
 }
 
 /** @throws Error when the markers are gone: nothing is overwritten by guess. */

@@ -19,6 +19,13 @@ export function cells(results: readonly Result[], order: ReadonlyMap<string, str
   return [head, ...body]
 }
 
+/** Of `cells`, what a reader needs who won't run it: ours, the two that everybody knows, and the verdict. */
+export function shortened(table: readonly (readonly string[])[]): string[][] {
+  const wanted = ['scenario', 'unit', 'Nearcast', 'HAProxy', 'nginx stream', 'ratio', 'goal', 'verdict']
+  const columns = wanted.map((name) => table[0]?.indexOf(name) ?? -1).filter((column) => column >= 0)
+  return table.map((row) => columns.map((column) => row[column] ?? ''))
+}
+
 export function padded(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
   return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd()).join('\n')
