@@ -64,6 +64,8 @@ export const agentConfig = z.strictObject({
       maxRunning: z.int().min(0).max(1_000_000).default(0),
       /** Where backups lie, sealed; default: `backups` in stateDir. Another disk survives the loss of this one. */
       backupDir: z.string().min(1).optional(),
+      /** What imports may be taken from, written as in backends.allow; nothing else is ever dialled. */
+      importFrom: z.array(z.string().max(256).refine(isEntry, 'write address:port, address/bits:port or name:port')).max(256).default([]),
       /** Where the agent is root, each database runs under its own uid, from this one on. */
       firstUid: z.int().min(1000).max(0x7fff_0000).default(2_300_000),
       /** A delegated cgroup v2 directory; each database gets a child of it with memory and process limits. */

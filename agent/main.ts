@@ -30,6 +30,7 @@ import { AgentMetrics } from './metrics.ts'
 import { Questions } from './questions.ts'
 import { BackupFiles } from './redis/copies/backup-files.ts'
 import { Backups } from './redis/copies/backups.ts'
+import { Imports } from './redis/copies/imports.ts'
 import { openBridge } from './redis/engine/bridge-listener.ts'
 import { EngineDirectories } from './redis/engine/directory.ts'
 import { StartTurns } from './redis/engine/start-turns.ts'
@@ -129,6 +130,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
     publish: (reasons) => publishAll({ databases: reasons }),
     removed: (service) => metrics.forget(service),
     retired: (service) => {
+      imports.forget(service)
       // The registry has forgotten their keys.
       files.removeAll(service).catch((error: unknown) => log.warn({ service, error: asNearcastError(error).message }, 'backups of a removed database could not be removed'))
     },
@@ -140,7 +142,8 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
   }
   const files = new BackupFiles(config.redis.backupDir ?? joinPath(config.stateDir, 'backups'))
   files.sweep().catch((error: unknown) => log.warn({ error: asNearcastError(error).message }, 'left-overs of backups could not be removed'))
-  const questions = new Questions({ supervisor: held, backups: new Backups(files, held), files })
+  const imports = new Imports(new AllowList(config.redis.importFrom), held)
+  const questions = new Questions({ supervisor: held, backups: new Backups(files, held), files, imports })
   const { allow, ...checks } = config.backends
   const backends = new Backends({ allow: new AllowList(allow), check: checkBackend, ...checks, log, publish: (reasons) => publishAll({ backends: reasons }) })
   lifecycle.started('backends', () => backends.stop())

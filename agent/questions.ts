@@ -4,6 +4,7 @@ import type { QuestionAnswer, QuestionName, QuestionParams } from '../lib/feed/q
 import { isQuestion, QUESTIONS } from '../lib/feed/questions.ts'
 import type { BackupFiles } from './redis/copies/backup-files.ts'
 import type { Backups } from './redis/copies/backups.ts'
+import type { Imports } from './redis/copies/imports.ts'
 import { trialCommands } from './redis/engine/acl.ts'
 import type { Supervisor } from './redis/engine/supervisor.ts'
 
@@ -12,6 +13,7 @@ export interface QuestionsOptions {
   readonly supervisor: (service: string) => Supervisor
   readonly backups: Backups
   readonly files: BackupFiles
+  readonly imports: Imports
 }
 
 type Answers = { readonly [Name in QuestionName]: (params: QuestionParams<Name>) => Promise<QuestionAnswer<Name>> }
@@ -33,6 +35,10 @@ export class Questions {
       await this.#options.files.writeStored(place, offset, Buffer.from(data, 'base64'), last)
       return {}
     },
+    'redis.import-start': async ({ service, from }) => this.#options.imports.start(service, from),
+    'redis.import-status': async ({ service }) => this.#options.imports.status(service),
+    'redis.import-cut-over': async ({ service }) => this.#options.imports.cutOver(service),
+    'redis.import-stop': async ({ service }) => this.#options.imports.stop(service),
     'redis.backup-remove': async (place) => {
       await this.#options.files.remove(place)
       return {}

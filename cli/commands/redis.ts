@@ -9,6 +9,7 @@ import { colours, facts, milliseconds, table } from '../output.ts'
 import { confirmed, YES_OPTION } from './confirm.ts'
 import { addRedisAccessCommands } from './redis-access.ts'
 import { addRedisBackupCommands } from './redis-backups.ts'
+import { addRedisImportCommand } from './redis-import.ts'
 import type { Session, WithSession } from './session.ts'
 import { ORG_OPTION } from './session.ts'
 import type { TlsOptions } from './address-settings.ts'
@@ -102,6 +103,7 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
 
   addRedisAccessCommands(redis, withSession)
   addRedisBackupCommands(redis, withSession)
+  addRedisImportCommand(redis, withSession)
 }
 
 /** What the options leave open is asked for where somebody can answer; a name alone is generated. */

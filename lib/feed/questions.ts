@@ -18,6 +18,21 @@ const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
 const size = z.int().min(0)
 const part = z.base64().max(2 * MAX_PART_BYTES)
 
+export const importProgress = z.object({
+  phase: z.enum(['connecting', 'copying', 'following', 'done', 'stopped', 'failed']),
+  /** Of the first copy. */
+  totalBytes: size,
+  copiedBytes: size,
+  /** What the source has written and the database has not, in bytes of the replication stream; null: not known. */
+  lagBytes: size.nullable(),
+  keys: size,
+  sourceKeys: size.nullable(),
+  /** Compared at the cut-over, by type and length. */
+  samples: size,
+  differing: size,
+  error: z.string().max(512).optional(),
+})
+
 export const QUESTIONS = {
   /** Whether the database's engine takes these rules for a user. */
   'redis.check-rules': { params: z.object({ service, rules: z.array(z.string().max(160)).max(64) }), answer: z.object({}) },
@@ -29,6 +44,11 @@ export const QUESTIONS = {
   'redis.backup-read': { params: z.object({ service, backup, offset: size, maxBytes: z.int().min(1).max(MAX_PART_BYTES) }), answer: z.object({ data: part }) },
   /** The parts of a file from another node, in order. */
   'redis.backup-write': { params: z.object({ service, backup, offset: size, data: part, last: z.boolean() }), answer: z.object({}) },
+  /** `from`: a URL with a password; a secret. */
+  'redis.import-start': { params: z.object({ service, from: z.string().max(1024) }), answer: importProgress },
+  'redis.import-status': { params: z.object({ service }), answer: importProgress },
+  'redis.import-cut-over': { params: z.object({ service }), answer: importProgress },
+  'redis.import-stop': { params: z.object({ service }), answer: importProgress },
   'redis.backup-remove': { params: z.object({ service, backup }), answer: z.object({}) },
 } as const
 

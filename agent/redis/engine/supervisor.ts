@@ -18,6 +18,7 @@ import type { Reply } from '../resp/decode.ts'
 import { asNearcastError, NearcastError } from '../../../lib/errors.ts'
 import type { ErrorCode } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
+import { REPLICATION_USER } from './acl.ts'
 import { engineConfiguration, liveChanges, processMemoryBytes } from './configuration.ts'
 import type { EngineDirectories, EngineDirectory } from './directory.ts'
 import { copiedFrom, noteCopied, orphanedHolder } from './directory.ts'
@@ -25,6 +26,7 @@ import { EngineHealth } from './health.ts'
 import type { Health } from './health.ts'
 import { EngineProcess } from './process.ts'
 import type { EngineExit } from './process.ts'
+import type { OccupiedEngine } from './occupied.ts'
 import type { EngineSpecification, EngineUser } from './specification.ts'
 import { sameSpecification } from './specification.ts'
 import type { StartTurns } from './start-turns.ts'
@@ -411,14 +413,22 @@ export class Supervisor {
     }
   }
 
-  /** Replaces all that it holds. Clients are sent away meanwhile, and come again. @throws NearcastError redis.copy-failed, and what the content's reader throws */
+  /** Replaces all that it holds. @throws NearcastError redis.copy-failed, and what the content's reader throws */
   takeCopy(content: CopyContent): Promise<void> {
-    const taken = this.#changing.then(() => this.#takeCopy(content))
-    this.#changing = taken.catch(() => {})
-    return taken
+    return this.occupy('redis.restoring', (engine) => takeCopy(engine, content))
   }
 
-  async #takeCopy(content: CopyContent): Promise<void> {
+  /**
+   * The running engine for one that fills it, while clients are sent away; they come again when `work` is over. Changes of
+   * the specification wait for that. @throws NearcastError redis.not-answering, and what `work` throws
+   */
+  occupy(reason: ErrorCode, work: (engine: OccupiedEngine) => Promise<void>): Promise<void> {
+    const done = this.#changing.then(() => this.#occupy(reason, work))
+    this.#changing = done.catch(() => {})
+    return done
+  }
+
+  async #occupy(reason: ErrorCode, work: (engine: OccupiedEngine) => Promise<void>): Promise<void> {
     const { walls, log } = this.#options
     const { service, primary, replicationSecret } = this.#specification
     const ready = await this.ready(COPY_READY_MS)
@@ -427,15 +437,24 @@ export class Supervisor {
       throw new NearcastError('redis.not-answering', 'The database does not answer now; try again in a moment.', { retryable: true })
     }
     const health = this.#connection()
-    this.#occupied = 'redis.restoring'
-    this.#set('redis.restoring', this.#answers)
+    this.#occupied = reason
+    this.#set(reason, this.#answers)
+    log.info({ service, reason }, 'the database is being filled')
     try {
-      await takeCopy({ health, over: () => engine.over || this.#restarting, kill: () => engine.kill(), namespace: walls.network ? `/proc/${engine.pid}/ns/net` : null, masterauth: replicationSecret }, content)
-      log.info({ service, bytes: content.bytes }, 'the database has taken a copy')
+      // Clients would see their writes refused, and others' data appear: they come again when it is done.
+      await health.ask([['CLIENT', 'KILL', 'TYPE', 'normal'], ['CLIENT', 'KILL', 'TYPE', 'pubsub']])
+      await work({
+        health,
+        over: () => engine.over || this.#restarting,
+        kill: () => engine.kill(),
+        namespace: walls.network ? `/proc/${engine.pid}/ns/net` : null,
+        replication: { user: REPLICATION_USER, password: replicationSecret },
+      })
     } finally {
       health.close()
       this.#occupied = null
       this.#wake?.()
+      log.info({ service, reason }, 'the database is no longer being filled')
     }
   }
 

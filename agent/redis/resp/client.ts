@@ -24,10 +24,10 @@ export class RespClient {
   #closed = false
   readonly #maxReplyBytes: number
 
-  /** Connects at once; a failure to do so fails the first command. */
-  constructor(path: string, maxReplyBytes = MAX_REPLY_BYTES) {
+  /** `place`: a Unix socket's path, or what dials. Connects at once; a failure to do so fails the first command. */
+  constructor(place: string | (() => Socket), maxReplyBytes = MAX_REPLY_BYTES) {
     this.#maxReplyBytes = maxReplyBytes
-    this.#socket = connect({ path })
+    this.#socket = typeof place === 'string' ? connect({ path: place }) : place()
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     this.#socket.on('error', () => this.close())
     this.#socket.on('close', () => this.close())

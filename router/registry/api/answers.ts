@@ -6,6 +6,7 @@
 import { z } from 'zod'
 import { PROXY_HEADERS } from '../../../lib/backend.ts'
 import { CODES } from '../../../lib/errors.ts'
+import { importProgress } from '../../../lib/feed/questions.ts'
 import { limits, SERVICE_KINDS, tlsPolicy } from '../../../lib/feed/messages.ts'
 import { SCOPES } from '../store/records.ts'
 
@@ -170,6 +171,7 @@ export const contentAnswer = z.strictObject({
   data: z.string().meta({ description: 'A part of the RDB, in base64.' }),
   next: z.int().nullable().meta({ description: 'Offset of the next part; null: this was the last one.' }),
 })
+export const importAnswer = importProgress.meta({ id: 'Import', description: 'How far an import into a database is, by the agent of its primary.' })
 export const removedUserAnswer = z.strictObject({ name: z.string(), deleted: z.literal(true), revocation: revocationAnswer })
 export const removedAnswer = z.strictObject({ id: z.string(), deleted: z.literal(true), revocation: revocationAnswer }).meta({ id: 'Removed' })
 export const revokedAnswer = z.strictObject({ ...removedAnswer.shape, addresses: strings.meta({ description: 'Revoked with it.' }) })

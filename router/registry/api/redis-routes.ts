@@ -12,6 +12,7 @@ import type { StoreTransaction } from '../store/store.ts'
 import { changedAnswer, listOf, provisioned, redisAnswer, redisUserAnswer, removedUserAnswer, takenDownAnswer } from './answers.ts'
 import { redisDocument, redisUserDocument } from './documents.ts'
 import { backupRoutes } from './backup-routes.ts'
+import { importRoutes } from './import-routes.ts'
 import type { Call, Route } from './route.ts'
 import { route } from './route.ts'
 import { redisBody, redisChangeBody, redisUserBody, resetPasswordBody } from './schemas.ts'
@@ -22,7 +23,7 @@ const PATH = '/v1/orgs/:org/redis'
 const CHECK_MS = 5000
 
 export function redisRoutes(registry: Registry): Route[] {
-  return [...lifeRoutes(registry), ...accessRoutes(registry), ...backupRoutes(registry)]
+  return [...lifeRoutes(registry), ...accessRoutes(registry), ...backupRoutes(registry), ...importRoutes(registry)]
 }
 
 function lifeRoutes(registry: Registry): Route[] {

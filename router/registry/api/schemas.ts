@@ -56,6 +56,9 @@ export const redisChangeBody = z.strictObject({
   dailyBackups: z.int().min(1).max(30).nullable().optional().meta({ description: 'A backup every day, so many kept; null: none are taken, those that there are stay.' }),
 })
 export const restoreBody = z.strictObject({ backup: reference.meta({ description: 'Of this or another database of the organization.' }) })
+export const importBody = z.strictObject({
+  from: z.string().max(1024).regex(/^rediss?:\/\//, 'write redis://user:password@host:port, or rediss://').meta({ description: 'It is kept nowhere.' }),
+})
 export const contentQuery = z.strictObject({ offset: wholeNumber(0, Number.MAX_SAFE_INTEGER).meta({ description: '`next` of the answer before.' }) })
 export const redisUserBody = z.strictObject({
   name: z.string().regex(USER_NAME, 'use up to 40 of a-z, 0-9, "-" and "_"; not "default", nothing that begins with "nearcast"'),

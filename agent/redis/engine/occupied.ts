@@ -1,0 +1,21 @@
+/** What those get who fill a running engine from elsewhere while no client is sent to it (Supervisor.occupy). */
+import type { Reply } from '../resp/decode.ts'
+import type { EngineHealth } from './health.ts'
+
+export interface OccupiedEngine {
+  /** A connection of the agent's own. */
+  readonly health: EngineHealth
+  /** It has ended, or is being ended. */
+  readonly over: () => boolean
+  readonly kill: () => void
+  /** Its network namespace; null: it shares ours. */
+  readonly namespace: string | null
+  /** What it shows to whom it follows. */
+  readonly replication: { readonly user: string; readonly password: string }
+}
+
+/** The lines of INFO; none, when it isn't one (LOADING). */
+export function infoOf(reply: Reply | undefined): ReadonlyMap<string, string> {
+  if (reply?.kind !== 'text') return new Map()
+  return new Map(reply.text.split('\r\n').flatMap((line) => (line.includes(':') ? [[line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)] as const] : [])))
+}
