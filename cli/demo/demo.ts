@@ -6,9 +6,10 @@
 import type { WantedPlane } from '../../lib/plane/wanted.ts'
 import { colours } from '../output.ts'
 import { DemoCluster } from './cluster.ts'
+import { openNext, Page } from './page.ts'
 import { STORY } from './story.ts'
 import { Skipped } from './step.ts'
-import type { Memory } from './step.ts'
+import type { Memory, Step, StepContext } from './step.ts'
 
 export interface DemoOptions {
   readonly json: boolean
@@ -30,6 +31,8 @@ interface StepResult {
 }
 
 const FOUNDATION = new Set(['create', 'set-get'])
+/** Of steps that may: two cores have more to do than to wait. */
+const AT_ONCE = 3
 
 /** @returns whether every step held. */
 export async function demo(options: DemoOptions): Promise<boolean> {
@@ -46,19 +49,22 @@ export async function demo(options: DemoOptions): Promise<boolean> {
   const memory: Memory = { url: '', address: '', globexUrl: '', engines: new Map() }
   const only = new Set(options.only ?? [])
   try {
-    for (const step of STORY.filter(({ name }) => only.size === 0 || only.has(name) || FOUNDATION.has(name))) {
-      print(`\n${colours.bold(step.title)}`)
-      const begun = performance.now()
-      const show = (text: string): void => print(text.replaceAll(/^/gm, '  '))
-      const failure = await step.run({ cluster, show, memory }).then(
-        () => null,
-        (reason: unknown) => (reason instanceof Error ? reason : new Error(String(reason))),
-      )
-      const ms = Math.round(performance.now() - begun)
-      const result: StepResult = { name: step.name, ms, ...verdict(failure) }
-      results.push(result)
-      print(verdictLine(result))
+    const steps = STORY.filter(({ name }) => only.size === 0 || only.has(name) || FOUNDATION.has(name))
+    for (const act of acts(steps)) {
+      const pages = act.map((step) => new Page(step.title, print))
+      pages[0]?.open()
+      const next = act.entries()
+      const work = async (): Promise<void> => {
+        for (const [index, step] of next) {
+          const page = pages[index]
+          if (page) results.push(await perform(step, { cluster, show: (text) => page.write(text.replaceAll(/^/gm, '  ')), memory }, page))
+          if (page?.isOpen) openNext(pages)
+        }
+      }
+      await Promise.all(Array.from({ length: Math.min(act.length, AT_ONCE) }, work))
     }
+    const order = steps.map(({ name }) => name)
+    results.sort((left, right) => order.indexOf(left.name) - order.indexOf(right.name))
   } finally {
     process.off('SIGINT', stop)
     process.off('SIGTERM', stop)
@@ -72,6 +78,30 @@ export async function demo(options: DemoOptions): Promise<boolean> {
   print(`\n${ok ? colours.green('The story holds') : colours.red('The story does not hold')}: ${count}`)
   if (options.json) process.stdout.write(`${JSON.stringify({ steps: results, ok })}\n`)
   return ok
+}
+
+/** Steps that run one after the other, and those that run at the same time. */
+function acts(steps: readonly Step[]): Step[][] {
+  const found: Step[][] = []
+  for (const step of steps) {
+    const last = found.at(-1)
+    if (step.beside === true && last?.at(-1)?.beside === true) last.push(step)
+    else found.push([step])
+  }
+  return found
+}
+
+/** Never rejects. */
+async function perform(step: Step, context: StepContext, page: Page): Promise<StepResult> {
+  const begun = performance.now()
+  const failure = await step.run(context).then(
+    () => null,
+    (reason: unknown) => (reason instanceof Error ? reason : new Error(String(reason))),
+  )
+  const result: StepResult = { name: step.name, ms: Math.round(performance.now() - begun), ...verdict(failure) }
+  page.write(verdictLine(result))
+  page.end()
+  return result
 }
 
 /** What a step's end means. */

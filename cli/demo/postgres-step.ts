@@ -68,6 +68,7 @@ async function psql(context: StepContext, programs: string, region: string, quer
 
 export const POSTGRES_STEP: Step = {
   name: 'postgres',
+  beside: true,
   title: 'An ordinary PostgreSQL behind an address: psql with TLS, and Ctrl-C cancels the query',
   async run(context) {
     const programs = findPrograms()

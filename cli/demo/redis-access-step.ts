@@ -4,6 +4,7 @@ import { check, said, until } from './step.ts'
 
 export const REDIS_ACCESS_STEP: Step = {
   name: 'redis-access',
+  beside: true,
   title: 'A user that may only read, an allow-list that tells its refusal, a new password that counts at once',
   async run({ cluster, show }) {
     const { url } = await cluster.json<{ readonly url: string }>(['redis', 'create', '--org', 'acme', '--name', 'shared', '--region', 'mad'])

@@ -16,6 +16,7 @@ interface Backup {
 
 export const REDIS_BACKUP_STEP: Step = {
   name: 'redis-backup',
+  beside: true,
   title: "A backup of Madrid's running database, restored there and into one in Amsterdam; an export that a plain redis-server loads",
   async run({ cluster, show }) {
     const make = (name: string, region: string): Promise<Made> => cluster.json(['redis', 'create', '--org', 'acme', '--name', name, '--region', region])

@@ -20,6 +20,8 @@ export interface Memory {
 export interface Step {
   readonly name: string
   readonly title: string
+  /** It touches nothing that others do: it may run at the same time as its neighbours that say so, too. */
+  readonly beside?: true
   /** @throws Skipped when this machine lacks what the step needs, any other Error when the promise doesn't hold. */
   readonly run: (context: StepContext) => Promise<void>
 }

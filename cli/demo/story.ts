@@ -164,7 +164,26 @@ export const STORY: readonly Step[] = [
     },
   },
   {
+    name: 'wall-foreign',
+    title: "globex's app host can't reach acme's address: refused, counted, logged with both networks",
+    async run(context) {
+      await refused(context, `globex in mad> redis-cli -h ${context.memory.address} ping`, await context.cluster.onAppHost('globex', 'mad', dial(context.memory.address, 6379)))
+      const log = await context.cluster.nearcast(['dev', 'logs', 'mad-2/proxy'])
+      const line = log.stdout.split('\n').findLast((each) => each.includes('foreign-network'))
+      check(line !== undefined, 'The refusal is not in the log.')
+      context.show(line)
+      const metrics = await context.cluster.nearcast(['dev', 'metrics', 'mad-2/proxy'])
+      const counted = metrics.stdout.split('\n').find((each) => each.startsWith('nearcast_proxy_') && each.includes('foreign-network'))
+      check(counted !== undefined && Number(counted.split(' ').at(-1)) >= 1, 'The refusal is not counted.')
+      context.show(counted)
+      const why = await explain(context, 'globex/mad')
+      check(!why.verdict.allowed && why.verdict.reason === 'foreign-network', 'explain does not say foreign-network.')
+      context.show(why.why)
+    },
+  },
+  {
     name: 'tls',
+    beside: true,
     title: 'redis:// and rediss:// share a port; a name that no certificate is for is refused',
     async run(context) {
       const { cluster, show } = context
@@ -191,25 +210,8 @@ export const STORY: readonly Step[] = [
     },
   },
   {
-    name: 'wall-foreign',
-    title: "globex's app host can't reach acme's address: refused, counted, logged with both networks",
-    async run(context) {
-      await refused(context, `globex in mad> redis-cli -h ${context.memory.address} ping`, await context.cluster.onAppHost('globex', 'mad', dial(context.memory.address, 6379)))
-      const log = await context.cluster.nearcast(['dev', 'logs', 'mad-2/proxy'])
-      const line = log.stdout.split('\n').findLast((each) => each.includes('foreign-network'))
-      check(line !== undefined, 'The refusal is not in the log.')
-      context.show(line)
-      const metrics = await context.cluster.nearcast(['dev', 'metrics', 'mad-2/proxy'])
-      const counted = metrics.stdout.split('\n').find((each) => each.startsWith('nearcast_proxy_') && each.includes('foreign-network'))
-      check(counted !== undefined && Number(counted.split(' ').at(-1)) >= 1, 'The refusal is not counted.')
-      context.show(counted)
-      const why = await explain(context, 'globex/mad')
-      check(!why.verdict.allowed && why.verdict.reason === 'foreign-network', 'explain does not say foreign-network.')
-      context.show(why.why)
-    },
-  },
-  {
     name: 'wall-kernel',
+    beside: true,
     title: 'Spoofed source, foreign ping, closed ports, data node and neighbours: nothing passes',
     async run(context) {
       const { cluster, memory } = context
@@ -236,6 +238,7 @@ export const STORY: readonly Step[] = [
   },
   {
     name: 'two-tenants',
+    beside: true,
     title: "Two orgs' databases of one name on one node never see each other's keys",
     async run(context) {
       const other = await context.cluster.json<Redis>(['redis', 'create', '--org', 'globex', '--name', 'cache', '--region', 'mad'])
@@ -250,6 +253,7 @@ export const STORY: readonly Step[] = [
   REDIS_BACKUP_STEP,
   {
     name: 'grant',
+    beside: true,
     title: "A grant gives globex an address of acme's database on globex's own network; revoking it takes the address away everywhere",
     async run(context) {
       const { cluster, memory } = context
