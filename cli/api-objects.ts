@@ -34,6 +34,8 @@ export const redisObject = z.looseObject({
   users: z.array(z.string()).default([]),
   /** Absent: from anywhere. */
   allowedSources: z.array(z.string()).optional(),
+  /** Absent: as its node is set. */
+  parkAfterMinutes: z.union([z.number(), z.string()]).optional(),
   /** So many kept; absent: none taken. */
   dailyBackups: z.number().optional(),
   createdAt: z.string().optional(),

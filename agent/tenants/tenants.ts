@@ -99,8 +99,8 @@ export class Tenants {
     const uses = [...this.#supervisors].map(([service, supervisor]) => {
       const open = connections.get(service) ?? 0
       if (open > 0) supervisor.touch()
-      const alone = table().services.get(service)?.placements.length === 1
-      return { service, running: supervisor.answers, alone, connections: open, unusedMs: nowMs - supervisor.usedAtMs }
+      const row = table().services.get(service)
+      return { service, running: supervisor.answers, alone: row?.placements.length === 1, park: row?.redis?.parkAfterMinutes ?? null, connections: open, unusedMs: nowMs - supervisor.usedAtMs }
     })
     for (const service of idleEngines(uses, settings)) this.#supervisors.get(service)?.rest()
   }

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { z } from 'zod'
 import { NearcastError } from '../../lib/errors.ts'
 import { listOf, redisObject } from '../api-objects.ts'
+import type { RedisObject } from '../api-objects.ts'
 import { facts, table } from '../output.ts'
 import { acknowledged, changedObject, removedObject } from './acknowledged.ts'
 import { confirmed, YES_OPTION } from './confirm.ts'
@@ -22,7 +23,15 @@ const changedUser = userObject.extend(changedObject.shape)
 const ANY = 'any'
 /** The API's null, too. */
 const OFF = 'off'
+const NEVER = 'never'
+/** As the node is set; the API's null. */
+const DEFAULT = 'default'
 const HIDDEN = 'hidden: the token may only read'
+
+export function restsAfter({ parkAfterMinutes }: RedisObject): string {
+  if (parkAfterMinutes === undefined) return 'as its node is set'
+  return parkAfterMinutes === NEVER ? NEVER : `after ${parkAfterMinutes} minutes without a connection`
+}
 
 export async function databasePath({ org }: Session, name: string, options: OrgOptions): Promise<string> {
   return `/v1/orgs/${segment(await org(options.org))}/redis/${segment(name)}`
@@ -34,19 +43,22 @@ export function addRedisAccessCommands(redis: Command, withSession: WithSession)
     .description('change a database')
     .option(...ORG_OPTION)
     .option('--allow <sources>', 'addresses and subnets that clients must come from: 10.0.0.0/8,fdaa:0:1::/48; or any', list)
+    .option('--park <minutes>', 'its engine rests after so many minutes without a connection, the next one wakes it; or never; or default')
     .option('--daily-backups <count>', 'a backup every day, so many kept (1 to 30); or off')
-    .action((name: string, options: OrgOptions & { allow?: string[]; dailyBackups?: string }, command: Command) =>
+    .action((name: string, options: OrgOptions & { allow?: string[]; dailyBackups?: string; park?: string }, command: Command) =>
       withSession(command, async (session) => {
-        const { allow, dailyBackups } = options
-        if (allow === undefined && dailyBackups === undefined) throw new NearcastError('cli.usage', 'Say what to change, like --allow 10.0.0.0/8 or --daily-backups 7.')
+        const { allow, dailyBackups, park } = options
+        if (allow === undefined && dailyBackups === undefined && park === undefined) throw new NearcastError('cli.usage', 'Say what to change, like --allow 10.0.0.0/8 or --daily-backups 7.')
         const change = {
           ...(allow !== undefined && { allowedSources: allow.length === 1 && allow[0] === ANY ? null : allow }),
+          ...(park !== undefined && { parkAfterMinutes: park === DEFAULT ? null : park === NEVER ? NEVER : whole(park) }),
           ...(dailyBackups !== undefined && { dailyBackups: dailyBackups === OFF ? null : whole(dailyBackups) }),
         }
         const answer = await session.api.patch(await databasePath(session, name, options), change, changedRedis)
         const now = facts([
           ['clients may come from', answer.allowedSources?.join(', ') ?? 'anywhere'],
           ['daily backups kept', answer.dailyBackups ?? 'none'],
+          ['rests', restsAfter(answer)],
         ])
         session.output.show(answer, () => [...acknowledged(name, answer.change), now])
       }),

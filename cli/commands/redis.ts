@@ -7,7 +7,7 @@ import { generateName } from '../generated-name.ts'
 import type { Output } from '../output.ts'
 import { colours, facts, milliseconds, table } from '../output.ts'
 import { confirmed, YES_OPTION } from './confirm.ts'
-import { addRedisAccessCommands } from './redis-access.ts'
+import { addRedisAccessCommands, restsAfter } from './redis-access.ts'
 import { addRedisBackupCommands } from './redis-backups.ts'
 import { addRedisImportCommand } from './redis-import.ts'
 import type { Session, WithSession } from './session.ts'
@@ -141,6 +141,7 @@ function described(database: RedisObject): string {
     ['primary region', database.region],
     ['read regions', database.replicas.join(', ') || '-'],
     ['TLS', database.tls],
+    ['rests', restsAfter(database)],
     ['daily backups kept', database.dailyBackups ?? 'none'],
     ['further users', database.users.join(', ') || '-'],
     ['clients may come from', database.allowedSources?.join(', ') ?? 'anywhere'],

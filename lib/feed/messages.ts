@@ -87,6 +87,8 @@ export const serviceRow = z.object({
       users: z.array(z.object({ name: id, passwordSha256: hex(32), rules: z.array(z.string().max(160)).max(64) })).max(32).optional(),
       /** Addresses and subnets that clients must come from (lib/source-list.ts). Absent: any. */
       allowedSources: z.array(z.string().max(64)).max(64).optional(),
+      /** Its engine rests after so many minutes without a connection, or never. Absent: as the agent's own setting says. */
+      parkAfterMinutes: z.union([z.number().positive(), z.literal('never')]).optional(),
     })
     .optional(),
 })

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { EngineUse } from '../../agent/redis/engine/idle-engines.ts'
 import { idleEngines } from '../../agent/redis/engine/idle-engines.ts'
 
-const engine = (service: string, unusedMs: number, changes: Partial<EngineUse> = {}): EngineUse => ({ service, running: true, alone: true, connections: 0, unusedMs, ...changes })
+const engine = (service: string, unusedMs: number, changes: Partial<EngineUse> = {}): EngineUse => ({ service, running: true, alone: true, park: null, connections: 0, unusedMs, ...changes })
 const MINUTE = 60_000
 
 test('those that nobody has used for long enough', () => {
@@ -17,4 +17,11 @@ test('beyond so many running ones the longest unused, and never one in use or ju
   expect(idleEngines(engines, { idleStopMinutes: 0, maxRunning: 3 })).toEqual(['b', 'c'])
   expect(idleEngines(engines, { idleStopMinutes: 0, maxRunning: 5 })).toEqual([])
   expect(idleEngines(engines, { idleStopMinutes: 0, maxRunning: 1 })).toEqual(['b', 'c', 'a'])
+})
+
+test("a database's own policy comes before the agent's", () => {
+  const engines = [engine('soon', 2 * MINUTE, { park: 1 }), engine('later', 6 * MINUTE, { park: 10 }), engine('never', 999 * MINUTE, { park: 'never' }), engine('plain', 6 * MINUTE)]
+  expect(idleEngines(engines, { idleStopMinutes: 5, maxRunning: 0 })).toEqual(['plain', 'soon'])
+  expect(idleEngines(engines, { idleStopMinutes: 0, maxRunning: 0 })).toEqual(['soon'])
+  expect(idleEngines(engines, { idleStopMinutes: 0, maxRunning: 1 })).toEqual(['later', 'plain', 'soon'])
 })

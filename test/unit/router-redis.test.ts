@@ -107,6 +107,15 @@ test('sources: told to the agent, shown, ended with null; what is no subnet is r
   expect(told().allowedSources).toBeUndefined()
 })
 
+const park = (parkAfterMinutes: unknown): ReturnType<TestRegistry['call']> => registry.call('PATCH', DB, { parkAfterMinutes }, acme)
+
+test("when it rests: told to the agent, shown, the node's own with null", async () => {
+  expect([(await park(10)).body['parkAfterMinutes'], told().parkAfterMinutes]).toEqual([10, 10])
+  expect([(await park('never')).body['parkAfterMinutes'], told().parkAfterMinutes]).toEqual(['never', 'never'])
+  for (const wrong of [0, -1, 1.5, 'soon', 525_601]) expect((await park(wrong)).body['code']).toBe('api.body-invalid')
+  expect([(await park(null)).body['parkAfterMinutes'], told().parkAfterMinutes]).toEqual([undefined, undefined])
+})
+
 test('a subnet holds what lies in it', () => {
   expect(parseSource('fe80::1%eth0')).toBeNull()
   const list = new SourceList(['192.0.2.0/25', '2001:db8::/33', '::1'])

@@ -12,6 +12,8 @@ export interface EngineUse {
   readonly alone: boolean
   /** Open client connections. */
   readonly connections: number
+  /** The database's own policy; null: `RestSettings.idleStopMinutes` counts. */
+  readonly park: number | 'never' | null
   /** Since somebody asked for it last. */
   readonly unusedMs: number
 }
@@ -31,9 +33,12 @@ const MINUTE_MS = 60_000
 export function idleEngines(engines: readonly EngineUse[], { idleStopMinutes, maxRunning }: RestSettings): string[] {
   const running = engines.filter((engine) => engine.running)
   const idle = running
-    .filter(({ alone, connections, unusedMs }) => alone && connections === 0 && unusedMs >= LEAST_UNUSED_MS)
+    .filter(({ alone, connections, unusedMs, park }) => alone && park !== 'never' && connections === 0 && unusedMs >= LEAST_UNUSED_MS)
     .toSorted((left, right) => right.unusedMs - left.unusedMs)
   const tooMany = maxRunning === 0 ? 0 : Math.max(0, running.length - maxRunning)
-  const isLong = ({ unusedMs }: EngineUse): boolean => idleStopMinutes > 0 && unusedMs >= idleStopMinutes * MINUTE_MS
+  const isLong = ({ unusedMs, park }: EngineUse): boolean => {
+    const minutes = typeof park === 'number' ? park : idleStopMinutes
+    return minutes > 0 && unusedMs >= minutes * MINUTE_MS
+  }
   return idle.filter((engine, index) => index < tooMany || isLong(engine)).map(({ service }) => service)
 }

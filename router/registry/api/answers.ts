@@ -117,6 +117,7 @@ export const redisAnswer = z
     appendFsync: z.enum(['always', 'everysec']),
     maxMemoryBytes: z.int(),
     allowedSources: strings.optional().meta({ description: 'Where clients must come from; absent: from anywhere.' }),
+    parkAfterMinutes: z.union([z.number(), z.literal('never')]).optional().meta({ description: 'Absent: as its node is set.' }),
     dailyBackups: z.int().optional().meta({ description: 'So many are kept; absent: none are taken.' }),
     users: strings.optional().meta({ description: 'Names of its users beside `default`.' }),
     tls: tlsAnswer.shape.policy,

@@ -94,6 +94,7 @@ export function redisDocument(registry: Registry, service: ServiceRecord, showsS
     appendFsync: redis.appendFsync,
     maxMemoryBytes: redis.maxMemoryBytes,
     ...(redis.allowedSources !== undefined && { allowedSources: redis.allowedSources }),
+    ...(redis.parkAfterMinutes !== undefined && { parkAfterMinutes: redis.parkAfterMinutes }),
     ...(redis.dailyBackups !== undefined && { dailyBackups: redis.dailyBackups }),
     ...(redis.users !== undefined && redis.users.length > 0 && { users: redis.users.map((user) => user.name) }),
     tls,

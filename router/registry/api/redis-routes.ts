@@ -2,7 +2,7 @@
 import { NearcastError } from '../../../lib/errors.ts'
 import { askAgent, primaryOf } from '../agent-questions.ts'
 import { setAddressTls } from '../objects/address-tls.ts'
-import { addUser, checkedRules, findUser, removeUser, resetPassword, setAllowedSources, setDailyBackups } from '../objects/database-access.ts'
+import { addUser, checkedRules, findUser, removeUser, resetPassword, setAllowedSources, setDailyBackups, setParking } from '../objects/database-access.ts'
 import { createDatabase } from '../objects/databases.ts'
 import { findNetwork } from '../objects/networks.ts'
 import { activateService, findService, removeService } from '../objects/services.ts'
@@ -78,12 +78,13 @@ function lifeRoutes(registry: Registry): Route[] {
       method: 'PATCH',
       path: `${PATH}/:name`,
       access: 'org',
-      summary: 'Change a database: where its clients may come from, and its daily backups; null ends either',
+      summary: 'Change a database: where its clients may come from, its daily backups, when its engine rests; null ends each',
       body: redisChangeBody,
       answer: changedAnswer(redisAnswer),
       handle: (call, org) => changed(registry, call, org, 'redis.change', (transaction, { id }) => {
           setAllowedSources(transaction, id, call.body.allowedSources)
           setDailyBackups(transaction, id, call.body.dailyBackups)
+          setParking(transaction, id, call.body.parkAfterMinutes)
         }),
     }),
     route({

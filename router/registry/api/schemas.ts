@@ -53,6 +53,11 @@ export const redisChangeBody = z.strictObject({
     .nullable()
     .optional()
     .meta({ description: 'Addresses and subnets, IPv4 and IPv6, that clients must come from; null: from anywhere.' }),
+  parkAfterMinutes: z
+    .union([z.int().min(1).max(525_600), z.literal('never')])
+    .nullable()
+    .optional()
+    .meta({ description: 'Its engine rests after so many minutes without a connection (one with replicas never does); the next connection wakes it. null: as its node is set.' }),
   dailyBackups: z.int().min(1).max(30).nullable().optional().meta({ description: 'A backup every day, so many kept; null: none are taken, those that there are stay.' }),
 })
 export const restoreBody = z.strictObject({ backup: reference.meta({ description: 'Of this or another database of the organization.' }) })

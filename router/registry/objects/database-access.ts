@@ -1,4 +1,4 @@
-/** Settings of a database: its passwords, its users beside `default`, where clients may come from, its daily backups. */
+/** Settings of a database: its passwords, its users beside `default`, where clients may come from, its daily backups, when it rests. */
 import { MAX_USERS, parseRules } from '../../../lib/acl-rules.ts'
 import { NearcastError } from '../../../lib/errors.ts'
 import type { DatabaseUser, ServiceRecord } from '../store/records.ts'
@@ -51,6 +51,12 @@ export function setAllowedSources(transaction: StoreTransaction, id: string, sou
 export function setDailyBackups(transaction: StoreTransaction, id: string, keep: number | null | undefined): void {
   if (keep === undefined) return
   change(transaction, id, ({ dailyBackups: _before, ...redis }) => ({ ...redis, ...(keep !== null && { dailyBackups: keep }) }))
+}
+
+/** null: as its node's agent is set; undefined: as before. */
+export function setParking(transaction: StoreTransaction, id: string, parkAfterMinutes: number | 'never' | null | undefined): void {
+  if (parkAfterMinutes === undefined) return
+  change(transaction, id, ({ parkAfterMinutes: _before, ...redis }) => ({ ...redis, ...(parkAfterMinutes !== null && { parkAfterMinutes }) }))
 }
 
 /** @throws NearcastError redis.user-rules */

@@ -56,6 +56,8 @@ export interface ServiceRecord {
     readonly users?: readonly DatabaseUser[]
     /** Clients must come from one of these (lib/source-list.ts); absent: from anywhere. */
     readonly allowedSources?: readonly string[]
+    /** Without a connection for so long; absent: as its node's agent is set. */
+    readonly parkAfterMinutes?: number | 'never'
     /** Taken every day, so many kept; absent: none. */
     readonly dailyBackups?: number
     /** Password and replication secret, encrypted (trust/credentials.ts). */
