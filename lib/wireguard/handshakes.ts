@@ -84,7 +84,7 @@ export class Handshakes {
       this.#host.proven(peer, from, datagram.length, nowMs)
       const session = new Session({ isInitiator: false, localIndex: sessions.mint(), remoteIndex: sender, nowMs }, written.keys, this.#host.aead)
       sessions.addSession(peer, session)
-      sessions.drop(peer.beginAsResponder(session))
+      sessions.drop([peer.beginAsResponder(session)])
       peer.timers.sessionMade(nowMs)
       this.#sendSigned(peer, encodeResponse(session.localIndex, sender, written.message), from, nowMs)
       peer.timers.packetSent(nowMs)

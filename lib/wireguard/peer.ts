@@ -85,11 +85,13 @@ export class Peer {
     return over
   }
 
-  /** We answered the other side: the session is used once the other side has used it. @returns the sessions that are over */
-  beginAsResponder(session: Session): (Session | null)[] {
-    const over = [this.next, this.previous]
+  /**
+   * We answered the other side: the session is used once the other side has used it. Until then it may use any that it has,
+   * so none but an earlier answer ends. @returns the session that is over
+   */
+  beginAsResponder(session: Session): Session | null {
+    const over = this.next
     this.next = session
-    this.previous = null
     return over
   }
 
