@@ -21,6 +21,7 @@ interface ImportOptions extends OrgOptions {
 
 const importObject = z.looseObject({
   phase: z.string(),
+  way: z.string(),
   totalBytes: z.number(),
   copiedBytes: z.number(),
   lagBytes: z.number().nullable(),
@@ -82,6 +83,7 @@ function described(progress: Progress): string {
   const next = progress.phase === 'following' ? [['next', 'stop what writes to the source, then --cut-over'] as const] : []
   return facts([
     ['phase', progress.phase],
+    ['by', progress.way === 'keys' ? 'copying every key, once more at the cut-over: the source denies PSYNC' : 'replication'],
     ['first copy', `${progress.copiedBytes} of ${progress.totalBytes} bytes`],
     ['lag', progress.lagBytes === null ? null : `${progress.lagBytes} bytes`],
     ['keys here', progress.keys],

@@ -20,7 +20,9 @@ const part = z.base64().max(2 * MAX_PART_BYTES)
 
 export const importProgress = z.object({
   phase: z.enum(['connecting', 'copying', 'following', 'done', 'stopped', 'failed']),
-  /** Of the first copy. */
+  /** `keys`: one by one, where the source denies PSYNC; the cut-over copies them all again. */
+  way: z.enum(['replication', 'keys']),
+  /** Of the first copy; 0: not known. */
   totalBytes: size,
   copiedBytes: size,
   /** What the source has written and the database has not, in bytes of the replication stream; null: not known. */

@@ -110,6 +110,25 @@ test('a Redis under load is followed and cut over without losing an acknowledged
   expect([await here('SCARD', 'written'), await here('GET', 'mine')]).toEqual([String(acknowledged), 'v'])
 })
 
+test('where PSYNC is denied keys are copied one by one: any bytes, expiries, several databases; once more at the cut-over', async () => {
+  const source = await plainRedis()
+  await say(source.socket, 'source-pw', 'ACL', 'SETUSER', 'app', 'on', '>app-pw', '~*', '+@all', '-psync', '-sync', '-replconf')
+  await say(source.socket, 'source-pw', 'EVAL', "for i = 1, 2000 do redis.call('set', 'k' .. i, i) end redis.call('hset', 'h', 'a', string.char(0, 255, 13, 10)) redis.call('select', 3) redis.call('set', string.char(255, 0, 10) .. 'key', string.char(128)) redis.call('set', 'soon', 'v', 'px', 600000)", '0')
+  await here('SET', 'goes', 'away')
+  expect((await call('POST', '', { from: `redis://app:app-pw@127.0.0.1:${source.port}` })).body).toMatchObject({ phase: 'connecting' })
+  await expect.poll(phase, { timeout: 15_000 }).toBe('following')
+  expect((await call('GET')).body).toMatchObject({ way: 'keys', keys: 2003, sourceKeys: 2003, lagBytes: null })
+  await say(source.socket, 'source-pw', 'SET', 'late', 'v')
+  await say(source.socket, 'source-pw', 'DEL', 'k1')
+  await call('POST', '/cut-over', {})
+  await expect.poll(phase, { timeout: 15_000 }).toBe('done')
+  expect((await call('GET')).body).toMatchObject({ keys: 2003, sourceKeys: 2003, samples: 100, differing: 0 })
+  await node.available(id)
+  expect([await here('GET', 'late'), await here('EXISTS', 'k1'), await here('EXISTS', 'goes'), await here('GET', 'k2000')]).toEqual(['v', '0', '0', '2000'])
+  const script = "local h = redis.call('hget', 'h', 'a') redis.call('select', 3) return h == string.char(0, 255, 13, 10) and redis.call('get', string.char(255, 0, 10) .. 'key') == string.char(128) and redis.call('pttl', 'soon') > 500000 and 'same'"
+  expect(await here('EVAL', script, '0')).toBe('same')
+})
+
 test('what may not be dialled, does not answer or refuses the password is told; the database goes on as it was', async () => {
   await here('SET', 'stays', 'v')
   const code = async (from: string): Promise<unknown> => (await call('POST', '', { from })).body['code']

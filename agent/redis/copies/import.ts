@@ -7,6 +7,8 @@
  *                                      -> stopped    `stop`: it holds what has come so far
  *   any -> failed                                    so too
  *
+ * Where PSYNC is denied keys are copied one by one (key-copy.ts), when it begins and all again at the cut-over.
+ *
  * Whether clients still write to the source is theirs: what they write after the cut-over stays there.
  */
 import { connect as connectTcp, createServer } from 'node:net'
@@ -20,6 +22,7 @@ import { RespClient } from '../resp/client.ts'
 import type { Reply } from '../resp/decode.ts'
 import type { OccupiedEngine } from '../engine/occupied.ts'
 import { infoOf } from '../engine/occupied.ts'
+import { copyKeys, MAX_VALUE_BYTES } from './key-copy.ts'
 import type { ImportSource } from './import-source.ts'
 
 export type ImportProgress = QuestionAnswer<'redis.import-status'>
@@ -33,13 +36,15 @@ const UNLINKED_MS = 60_000
 /** Behind the wish to cut over. */
 const CATCH_UP_MS = 30_000
 const SAMPLES = 100
+/** A refusal comes at once; a copy takes longer to begin. */
+const REFUSAL_MS = 1000
 /** Per type: what tells two values apart well enough. */
 const PROBES: Readonly<Record<string, readonly string[]>> = { string: ['STRLEN'], list: ['LLEN'], hash: ['HLEN'], set: ['SCARD'], zset: ['ZCARD'], stream: ['XLEN'] }
 
 export class Import {
   readonly #source: ImportSource
   readonly #sockets = new Set<Socket>()
-  #progress: ImportProgress = { phase: 'connecting', totalBytes: 0, copiedBytes: 0, lagBytes: null, keys: 0, sourceKeys: null, samples: 0, differing: 0 }
+  #progress: ImportProgress = { phase: 'connecting', way: 'replication', totalBytes: 0, copiedBytes: 0, lagBytes: null, keys: 0, sourceKeys: null, samples: 0, differing: 0 }
   #wish: 'follow' | 'cut-over' | 'stop' = 'follow'
 
   constructor(source: ImportSource) {
@@ -73,6 +78,10 @@ export class Import {
     const server = createServer((inner) => this.#carry(inner))
     try {
       await this.#greet(asked)
+      if (await this.#deniesReplication()) {
+        this.#note({ way: 'keys' })
+        return await this.#copyKeys(engine, asked)
+      }
       const port = await listen(server, engine.namespace)
       const { user, password } = this.#source
       const follows = await engine.health.apply([
@@ -125,6 +134,52 @@ export class Import {
         }
       }
       await delay(POLL_MS)
+    }
+  }
+
+  /** A pass to begin with, and another one at the cut-over, when nobody writes there any more. */
+  async #copyKeys(engine: OccupiedEngine, asked: RespClient): Promise<void> {
+    const binary = { maxBytes: MAX_VALUE_BYTES, encoding: 'latin1' as const }
+    const from = new RespClient(() => this.#dial(), binary)
+    const to = await engine.connect(binary)
+    const pass = async (): Promise<boolean> => {
+      this.#note({ phase: 'copying', copiedBytes: 0 })
+      const databases = [...infoOf(await asked.command(['INFO', 'keyspace'], ANSWER_MS)).keys()].flatMap((name) => (/^db\d+$/.test(name) ? [Number(name.slice(2))] : []))
+      const copied = (bytes: number): boolean => {
+        this.#note({ copiedBytes: this.#progress.copiedBytes + bytes })
+        return this.#wish !== 'stop'
+      }
+      const whole = await copyKeys({ from, to, databases, copied })
+      const [ours, theirs] = [infoOf((await engine.health.ask([['INFO', 'keyspace']]))?.[0]), infoOf(await asked.command(['INFO', 'keyspace'], ANSWER_MS))]
+      this.#note({ keys: keysOf(ours), sourceKeys: keysOf(theirs) })
+      return whole
+    }
+    try {
+      await this.#greet(from)
+      await pass()
+      this.#note({ phase: 'following' })
+      while (this.#wish === 'follow') {
+        if (engine.over()) throw failed('the engine ended')
+        await delay(POLL_MS)
+      }
+      if (this.#wish === 'stop' || !(await pass())) return this.#note({ phase: 'stopped' })
+      await this.#finish(engine, asked)
+    } finally {
+      from.close()
+      to.close()
+    }
+  }
+
+  /** PSYNC is asked for and, unless that is refused, not waited for. */
+  async #deniesReplication(): Promise<boolean> {
+    const trial = new RespClient(() => this.#dial())
+    try {
+      await this.#greet(trial)
+      return (await trial.command(['PSYNC', '?', '-1'], REFUSAL_MS)).kind === 'error'
+    } catch {
+      return false
+    } finally {
+      trial.close()
     }
   }
 

@@ -35,6 +35,8 @@ const AGENT_COMMANDS: readonly string[] = [
   'ping', 'info', 'config|set', 'acl|setuser', 'acl|deluser', 'replicaof', 'role', 'client|id', 'client|list', 'client|kill',
   // Samples after an import are compared by their lengths; nothing of their contents is read.
   'randomkey', 'type', 'exists', 'strlen', 'llen', 'hlen', 'scard', 'zcard', 'xlen',
+  // An import from where PSYNC is denied.
+  'select', 'flushall', 'restore',
 ]
 /** What `default` may, but for what is denied to all. */
 const EVERYTHING: readonly string[] = ['~*', '&*', '+@all']

@@ -83,7 +83,7 @@ export class EngineHealth {
 
   async #connected(): Promise<RespClient> {
     if (this.#client !== null && !this.#client.closed) return this.#client
-    const client = new RespClient(this.#path, MAX_LIST_BYTES)
+    const client = new RespClient(this.#path, { maxBytes: MAX_LIST_BYTES })
     this.#client = client
     const reply = await client.command(['AUTH', AGENT_USER, this.#password], this.#timeoutMs)
     if (reply.kind !== 'text') client.close()

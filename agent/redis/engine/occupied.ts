@@ -1,10 +1,13 @@
 /** What those get who fill a running engine from elsewhere while no client is sent to it (Supervisor.occupy). */
-import type { Reply } from '../resp/decode.ts'
+import type { RespClient } from '../resp/client.ts'
+import type { DecodeOptions, Reply } from '../resp/decode.ts'
 import type { EngineHealth } from './health.ts'
 
 export interface OccupiedEngine {
   /** A connection of the agent's own. */
   readonly health: EngineHealth
+  /** Another one, whoever asks closes it. */
+  readonly connect: (options: DecodeOptions) => Promise<RespClient>
   /** It has ended, or is being ended. */
   readonly over: () => boolean
   readonly kill: () => void

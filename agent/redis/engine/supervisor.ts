@@ -14,11 +14,12 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { CopyContent } from '../copies/copy-source.ts'
+import { RespClient } from '../resp/client.ts'
 import type { Reply } from '../resp/decode.ts'
 import { asNearcastError, NearcastError } from '../../../lib/errors.ts'
 import type { ErrorCode } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
-import { REPLICATION_USER } from './acl.ts'
+import { AGENT_USER, REPLICATION_USER } from './acl.ts'
 import { engineConfiguration, liveChanges, processMemoryBytes } from './configuration.ts'
 import type { EngineDirectories, EngineDirectory } from './directory.ts'
 import { copiedFrom, noteCopied, orphanedHolder } from './directory.ts'
@@ -445,6 +446,11 @@ export class Supervisor {
       await health.ask([['CLIENT', 'KILL', 'TYPE', 'normal'], ['CLIENT', 'KILL', 'TYPE', 'pubsub']])
       await work({
         health,
+        connect: async (options) => {
+          const client = new RespClient(this.#socket ?? '', options)
+          await client.command(['AUTH', AGENT_USER, this.#password], COPY_READY_MS)
+          return client
+        },
         over: () => engine.over || this.#restarting,
         kill: () => engine.kill(),
         namespace: walls.network ? `/proc/${engine.pid}/ns/net` : null,

@@ -8,7 +8,7 @@ import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import { NearcastError } from '../../../lib/errors.ts'
 import { decodeReply, MAX_REPLY_BYTES } from './decode.ts'
-import type { Reply } from './decode.ts'
+import type { DecodeOptions, Reply } from './decode.ts'
 import { encodeCommand } from './encode.ts'
 
 interface Waiting {
@@ -22,11 +22,11 @@ export class RespClient {
   readonly #waiting: Waiting[] = []
   #held: Buffer = Buffer.alloc(0)
   #closed = false
-  readonly #maxReplyBytes: number
+  readonly #decoding: Required<DecodeOptions>
 
   /** `place`: a Unix socket's path, or what dials. Connects at once; a failure to do so fails the first command. */
-  constructor(place: string | (() => Socket), maxReplyBytes = MAX_REPLY_BYTES) {
-    this.#maxReplyBytes = maxReplyBytes
+  constructor(place: string | (() => Socket), { maxBytes = MAX_REPLY_BYTES, encoding = 'utf8' }: DecodeOptions = {}) {
+    this.#decoding = { maxBytes, encoding }
     this.#socket = typeof place === 'string' ? connect({ path: place }) : place()
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     this.#socket.on('error', () => this.close())
@@ -43,7 +43,7 @@ export class RespClient {
     return new Promise((resolve, reject) => {
       const waiting: Waiting = { resolve, reject: () => reject(notAnswering(words)), timer: setTimeout(() => this.#late(waiting), timeoutMs) }
       this.#waiting.push(waiting)
-      this.#socket.write(encodeCommand(words))
+      this.#socket.write(encodeCommand(words, this.#decoding.encoding))
     })
   }
 
@@ -69,7 +69,7 @@ export class RespClient {
     this.#held = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk])
     let offset = 0
     while (offset < this.#held.length) {
-      const decoded = decodeReply(this.#held, offset, this.#maxReplyBytes)
+      const decoded = decodeReply(this.#held, offset, this.#decoding)
       if (decoded.state === 'incomplete') break
       const waiting = this.#waiting.shift()
       if (decoded.state === 'invalid' || waiting === undefined) return this.close()
@@ -78,7 +78,7 @@ export class RespClient {
       waiting.resolve(decoded.reply)
     }
     this.#held = this.#held.subarray(offset)
-    if (this.#held.length > this.#maxReplyBytes) this.close()
+    if (this.#held.length > this.#decoding.maxBytes) this.close()
   }
 }
 
