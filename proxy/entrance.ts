@@ -16,6 +16,8 @@ export interface EntranceOptions {
   /** Limits of addresses and networks, and those who wait for their turn. */
   readonly turnstile: Pick<Turnstile, 'enter' | 'leave'>
   readonly onHit: (hit: LimitHit) => void
+  /** Where others carry connections under the same `maxConnections`. */
+  readonly roomForOneMore?: () => boolean
   /** The rule says no, but the service is in shadow mode. */
   readonly onShadowed?: (id: number, source: SocketAddress, destination: SocketAddress, denial: Denial) => void
 }
@@ -118,8 +120,9 @@ export class Entrance {
 
   #refusal({ network, address, org, service }: Visitor & { readonly network: NetworkId }): 'limit' | 'draining' | null {
     if (this.#draining) return 'draining'
-    const { maxConnections, perNetworkConnections, onHit } = this.#options
-    if (this.#open.size < maxConnections && (this.#perNetwork.get(network) ?? 0) < perNetworkConnections) return null
+    const { maxConnections, perNetworkConnections, onHit, roomForOneMore } = this.#options
+    const room = roomForOneMore?.() ?? this.#open.size < maxConnections
+    if (room && (this.#perNetwork.get(network) ?? 0) < perNetworkConnections) return null
     onHit({ place: { address, network }, org, service, limit: 'open-connections', outcome: 'refused' })
     return 'limit'
   }

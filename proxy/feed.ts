@@ -1,23 +1,20 @@
 /**
- * Puts the feed's table in force: nodes and routes at once, then what they need of the host (local prefixes, listeners,
- * the guard's ports), one step after the other. What `apply` has resolved for can be dialled.
+ * Puts the feed's table in force: what connections are decided by at once (tables-in-force.ts), then what that needs of
+ * the host (local prefixes, listeners, the guard's ports), one step after the other. What `apply` has resolved for can
+ * be dialled.
  *
  * Order: what clients could reach is taken away from the routes first and from the host last; what is new is given to
- * the host before anybody is told. Limits change with their rows. Live connections that a change concerns are judged anew
- * once the whole change is in the tables (revocations.ts).
+ * the host before anybody is told.
  */
 import { asNetworkId } from '../lib/address.ts'
 import type { NetworkId } from '../lib/address.ts'
-import type { AddressRow, NetworkRow, NodeRow, ServiceRow } from '../lib/feed/messages.ts'
 import type { AppliedChange, Changes, FailedService, FeedTable } from '../lib/feed/reader.ts'
 import { asNearcastError } from '../lib/errors.ts'
 import type { NearcastError } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
-import type { Limits } from './limits/limits.ts'
 import type { Listeners } from './listeners.ts'
-import type { Nearest } from './nearest/nearest.ts'
-import type { Revocations, Touched } from './revocations.ts'
 import type { Routes } from './routes.ts'
+import type { TakesRows } from './tables-in-force.ts'
 
 /** The host's side; absent where the operator manages the host. */
 export interface HostNetwork {
@@ -27,11 +24,8 @@ export interface HostNetwork {
 }
 
 export interface FeedOptions {
-  readonly routes: Routes
-  readonly nodes: { replace(rows: ReadonlyMap<string, NodeRow>): void; put(id: string, row: NodeRow | null): void }
-  readonly nearest: Pick<Nearest, 'forget' | 'forgetExcept'>
-  readonly limits: Pick<Limits, 'replace' | 'putNetwork' | 'putAddress' | 'removeAddress'>
-  readonly revocations: Pick<Revocations, 'review'>
+  readonly routes: Pick<Routes, 'ports' | 'networks' | 'servicesOn'>
+  readonly tables: TakesRows
   readonly listeners: Pick<Listeners, 'open' | 'closeExcept' | 'ports'>
   readonly host: HostNetwork | null
   readonly log: Logger
@@ -60,8 +54,9 @@ export class Feed {
 
   /** Calls may overlap: tables change at once, the host in order. Never rejects: what failed is named, and tried again. */
   apply(table: FeedTable, changes: Changes): Promise<FailedService[]> {
-    if (typeof changes === 'string') this.#snapshot(table)
-    else this.#changes(changes)
+    const { tables } = this.#options
+    if (typeof changes === 'string') tables.replace(table)
+    else tables.change(changes)
     const touched = typeof changes === 'string' ? null : touchedNetworks(changes)
     return this.#enqueue(touched, servicesOf(changes, table))
   }
@@ -71,52 +66,6 @@ export class Feed {
     this.#stopped = true
     clearTimeout(this.#retry)
     await this.#queue
-  }
-
-  #snapshot(table: FeedTable): void {
-    const { routes, nodes, nearest, limits, revocations, log } = this.#options
-    nodes.replace(table.nodes)
-    nearest.forgetExcept(table.services)
-    for (const address of routes.replace(table)) log.warn({ address }, 'address outside the plan skipped')
-    limits.replace(table)
-    revocations.review('all')
-  }
-
-  #changes(changes: readonly AppliedChange[]): void {
-    for (const change of changes) this.#change(change)
-    const keys = (table: AppliedChange['table']): Set<string> => new Set(changes.filter((change) => change.table === table).map(({ key }) => key))
-    const touched: Touched = { address: keys('addresses'), service: keys('services'), node: keys('nodes') }
-    this.#options.revocations.review(touched)
-  }
-
-  #change({ table, key, row }: AppliedChange): void {
-    const { routes, nodes, nearest } = this.#options
-    // The reader has checked each row against its table's schema.
-    switch (table) {
-      case 'networks':
-        return this.#putNetwork(Number(key), row as NetworkRow | null)
-      case 'services':
-        if (row === null) nearest.forget(key)
-        return routes.putService(key, row as ServiceRow | null)
-      case 'nodes':
-        return nodes.put(key, row as NodeRow | null)
-      case 'addresses':
-        return this.#putAddress(key, row as AddressRow | null)
-      case 'dialers':
-    }
-  }
-
-  #putNetwork(id: number, row: NetworkRow | null): void {
-    const { routes, limits } = this.#options
-    routes.putNetwork(id, row)
-    limits.putNetwork(id, row?.limits)
-  }
-
-  #putAddress(address: string, row: AddressRow | null): void {
-    const { routes, limits, log } = this.#options
-    if (!routes.putAddress(address, row)) log.warn({ address }, 'address outside the plan skipped')
-    if (row === null) limits.removeAddress(address)
-    else limits.putAddress(row, row.limits)
   }
 
   #enqueue(touched: ReadonlySet<NetworkId> | null, services: () => readonly string[]): Promise<FailedService[]> {

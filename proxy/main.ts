@@ -7,7 +7,6 @@
 import { join as joinPath } from 'node:path'
 import { startAdmin } from '../lib/admin.ts'
 import { loadConfig } from '../lib/config.ts'
-import { Departures, quietTimer } from '../lib/departures.ts'
 import { NearcastError } from '../lib/errors.ts'
 import { FeedReader } from '../lib/feed/reader.ts'
 import { obtainIdentity } from '../lib/joining.ts'
@@ -19,29 +18,18 @@ import { choosePlane } from '../lib/plane/choose.ts'
 import { programOptions, exitWith, keepCompiled } from '../lib/program.ts'
 import { ingressNetwork, proxyConfig } from './config.ts'
 import type { ProxyConfig } from './config.ts'
-import { Entrance } from './entrance.ts'
-import type { EntranceOptions } from './entrance.ts'
-import { explain } from './explain.ts'
+import { DataPath, prefixOf } from './data-path.ts'
 import { Feed } from './feed.ts'
 import { HostWall } from './host/wall.ts'
 import { runCommand } from './host/command.ts'
 import { Journal } from './journal.ts'
-import { Limits } from './limits/limits.ts'
-import { Turnstile } from './limits/turnstile.ts'
-import type { LimitHit } from './limits/turnstile.ts'
 import { Listeners } from './listeners.ts'
 import { Measures } from './measures.ts'
-import { Nearest } from './nearest/nearest.ts'
 import { Nodes } from './nearest/nodes.ts'
-import { Reception } from './reception.ts'
-import { Revocations } from './revocations.ts'
-import { Routes } from './routes.ts'
 import { status } from './status.ts'
 import { openTlsEdge } from './tls/edge.ts'
 
 const PROGRAM = 'proxy 0.1.0'
-/** Connections that are about to be denied are held for a moment too; the plane's own limit leaves room for them. */
-const UNDECIDED_CONNECTIONS = 1000
 /** Monotonic milliseconds. */
 const now = (): number => performance.now()
 
@@ -55,7 +43,7 @@ export interface RunningProxy {
 /** Resolves once a table is in force: clients are served. @throws NearcastError what keeps it from starting */
 export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Lifecycle): Promise<RunningProxy> {
   const self = `proxy/${config.id}`
-  const prefix = Number.parseInt(config.prefix, 16)
+  const prefix = prefixOf(config)
   const identity = await obtainIdentity({ kind: 'proxy', ...config, log, lifecycle })
   const metrics = new Metrics('proxy')
 
@@ -64,58 +52,45 @@ export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Li
   if (wall) lifecycle.started('host wall', () => wall.stop())
 
   const tls = { ca: identity.ca, certificate: identity.certificate, key: identity.key }
-  const onHealth = (node: string): void => revocations.review({ node: [node] })
+  const onHealth = (node: string): void => data.nodeChanged(node)
   const nodes = new Nodes({ self, host: config.host, tls, health: config.health, log, now, random: Math.random, onHealth })
   lifecycle.started('nodes', () => nodes.close())
-  const routes = new Routes(prefix)
-  const nearest = new Nearest({ settings: config.nearest, host: config.host, region: config.region, nodes, placements: (service) => routes.placements(service) })
-  const onHit = (hit: LimitHit): void => measures.limited(hit)
-  const turnstile = new Turnstile({ ...config.limits, now, onHit })
-  lifecycle.started('turnstile', () => turnstile.close())
-  const decide: EntranceOptions['decide'] = (source, destination, port) => routes.decide(source, destination, port)
-  const entrance = new Entrance({
-    ...config.limits,
-    decide,
-    turnstile,
-    onHit,
-    onShadowed: (id, source, destination, denial) => {
-      journal.shadowed(id, source, destination, denial)
-      measures.shadowed(denial)
-    },
-  })
   const journal = new Journal({ log, prefix, now, regionOf: (node) => nodes.get(node)?.row.region ?? null })
+  const edge = openTlsEdge(config.tls, log, now)
+  lifecycle.started('tls', () => edge.close())
 
   const { plane, reason } = choosePlane(config.plane, { onDefect: (id, error) => log.error({ id, error }, 'defect in a connection') })
   log.info({ plane: plane.name, reason }, 'plane')
   metrics.gauge('plane', 'Who moves the bytes', ['plane']).set({ plane: plane.name }, 1)
   lifecycle.started('plane', () => plane.destroy())
-  const limits = new Limits({ turnstile, plane, now })
-  const departures = new Departures({ nowMs: now, setTimer: quietTimer, cut: (id) => void plane.cut(id) })
-  lifecycle.started('departures', () => departures.stop())
-  const revocations = new Revocations({ entrance, routes, nodes, departures, log })
-
-  const edge = openTlsEdge(config.tls, log, now)
-  lifecycle.started('tls', () => edge.close())
-
-  const onEnd = (record: Parameters<Journal['ended']>[0]): void => {
-    departures.forget(record.id)
-    journal.ended(record)
-    measures.ended(record)
-  }
-  const onDial = (node: string, outcome: string): void => measures.dialled(node, outcome)
-  const reception = new Reception({ self, entrance, turnstile, revocations, nearest, nodes, dial: config.dial, tls: edge, now, onDial, onEnd, log })
-  const accept = {
-    brain: (id: number) => reception.brain(id),
-    answer: (id: number, question: unknown) => reception.answer(id, question),
-    maxConnections: config.limits.maxConnections + UNDECIDED_CONNECTIONS,
-  }
-  const listeners = new Listeners({ plane, accept, log })
-  const feed = new Feed({ routes, nodes, nearest, limits, revocations, listeners, host: wall, log })
+  const data = new DataPath({
+    config,
+    plane,
+    nodes,
+    tls: edge,
+    events: {
+      ended: (record) => {
+        journal.ended(record)
+        measures.ended(record)
+      },
+      dialled: (node, outcome) => measures.dialled(node, outcome),
+      hit: (hit) => measures.limited(hit),
+      shadowed: (id, source, destination, denial) => {
+        journal.shadowed(id, source, destination, denial)
+        measures.shadowed(denial)
+      },
+    },
+    now,
+    log,
+  })
+  lifecycle.started('data path', () => data.close())
+  const { routes, entrance, limits } = data
+  const listeners = new Listeners({ plane, accept: data.accept, log })
+  const feed = new Feed({ routes, tables: data.tables, listeners, host: wall, log })
   // oxlint-disable-next-line require-await -- a throw is to become a rejection
   const ask = async (name: string, params: unknown): Promise<unknown> => {
     const { state, revision } = reader
-    const { admissions } = turnstile
-    if (name === 'explain') return explain(params, { proxy: config.id, revision, prefix, routes, nearest, settings: config.nearest, limits, admissions })
+    if (name === 'explain') return data.explain(params, revision)
     if (name === 'status') return status({ proxy: config.id, region: config.region, state, revision, nodes, entrance, routes, listeners, samples: wantsSamples(params) })
     throw new NearcastError('feed.ask-failed', `A proxy of this version can't answer "${name}".`)
   }
@@ -136,7 +111,7 @@ export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Li
     nodes: () => nodes.all(),
     feed: () => ({ state: reader.state, revision: reader.revision }),
     dropped: () => wall?.dropped ?? [],
-    waiting: () => turnstile.admissions.waiting,
+    waiting: () => data.turnstile.admissions.waiting,
     rates: () => limits.rates(),
     tls: () => edge.state(),
   })

@@ -3,6 +3,7 @@
  * session. Counts what is open on which node, and hands the record of each end to those who want it. No sockets.
  */
 import { asNearcastError } from '../lib/errors.ts'
+import type { SessionClient } from '../lib/hop/session-client.ts'
 import type { Logger } from '../lib/log.ts'
 import type { Brain } from '../lib/plane/plane.ts'
 import type { ConnectionRecord } from './connection-record.ts'
@@ -13,13 +14,20 @@ import { openingFor } from './headers.ts'
 import type { SignedOpening } from './headers.ts'
 import { namesOf } from './limits/admissions.ts'
 import type { Turnstile } from './limits/turnstile.ts'
-import type { Nearest } from './nearest/nearest.ts'
+import type { KnownNode, Nearest } from './nearest/nearest.ts'
 import type { Node } from './nearest/node.ts'
 import { Cancellations } from './postgres/cancellations.ts'
 import { PostgresConnection } from './postgres/postgres-connection.ts'
 import type { CancelQuestion } from './postgres/postgres-connection.ts'
 import type { Revocations } from './revocations.ts'
 import type { TlsEdge } from './tls/client-tls.ts'
+
+/** What connections need of a node beside what the choice reads; Node has it. */
+export type ReceivedNode = KnownNode &
+  Pick<Node, 'target' | 'patienceMs'> & {
+    connections: number
+    readonly session: Pick<SessionClient, 'session' | 'state' | 'unavailable' | 'load' | 'nextCounter' | 'reopen' | 'opened'> | null
+  }
 
 export interface ReceptionOptions {
   /** Our identity, `proxy/<id>`. */
@@ -28,7 +36,7 @@ export interface ReceptionOptions {
   readonly turnstile: Pick<Turnstile, 'turn' | 'admissions'>
   readonly revocations: Pick<Revocations, 'judge'>
   readonly nearest: Nearest
-  readonly nodes: { get(id: string): Node | undefined }
+  readonly nodes: { get(id: string): ReceivedNode | undefined }
   readonly dial: { readonly connectTimeoutMs: number; readonly deadlineMs: number }
   readonly tls: TlsEdge
   /** Milliseconds, monotonic. */

@@ -3,15 +3,23 @@
  * node chosen last per service. `explain` looks at the same order and changes nothing.
  */
 import type { NodeRow, ServiceRow } from '../../lib/feed/messages.ts'
+import type { SessionClient } from '../../lib/hop/session-client.ts'
 import type { AttemptOutcome } from '../connection.ts'
 import { choose } from './choose.ts'
 import type { ChooseSettings, Contender, Ranked } from './choose.ts'
+import type { Health } from './health.ts'
+import type { Latency } from './latency.ts'
 import type { Node } from './node.ts'
 
 type Placement = ServiceRow['placements'][number]
 
 /** What the choice reads of a node; Node has it. */
-export type KnownNode = Pick<Node, 'row' | 'latency' | 'connect' | 'reachable' | 'health' | 'load' | 'connections' | 'salt' | 'session' | 'dialled'>
+export type KnownNode = Pick<Node, 'row' | 'reachable' | 'load' | 'connections' | 'salt' | 'dialled'> & {
+  readonly latency: Pick<Latency, 'smoothedMs'>
+  readonly connect: Pick<Latency, 'smoothedMs'>
+  readonly health: Pick<Health, 'healthy' | 'reason'>
+  readonly session: Pick<SessionClient, 'unavailable'> | null
+}
 
 export interface Standing extends Contender {
   readonly known: KnownNode

@@ -7,6 +7,7 @@ import { FeedTable } from '../../lib/feed/table.ts'
 import { createLogger } from '../../lib/log.ts'
 import { Feed } from '../../proxy/feed.ts'
 import { Routes } from '../../proxy/routes.ts'
+import { TablesInForce } from '../../proxy/tables-in-force.ts'
 
 const ADDRESS = 'fdaa:0:1:0:1::2'
 const NETWORK = { table: 'networks', key: '1', row: { id: 1, org: 'o', name: 'default' } }
@@ -22,7 +23,7 @@ class World {
   refused = new Map<number, NearcastError>()
   hostFault: NearcastError | null = null
   listening: number[] = []
-  readonly feed = new Feed({
+  readonly tables = new TablesInForce({
     routes: this.routes,
     nodes: { replace: () => this.steps.push('nodes'), put: (id, row) => this.steps.push(`node ${row === null ? '-' : '+'}${id}`) },
     nearest: { forget: (service) => void this.steps.push(`forget ${service}`), forgetExcept: (services) => void this.steps.push(`forget all but ${[...services.keys()].join()}`) },
@@ -40,6 +41,11 @@ class World {
         this.reviewed.push([keys.join(), route?.generation])
       },
     },
+    log: createLogger('test', 'silent'),
+  })
+  readonly feed = new Feed({
+    routes: this.routes,
+    tables: this.tables,
     listeners: {
       open: (wanted) => {
         this.steps.push(`listen ${wanted.join()}`)

@@ -170,7 +170,7 @@ describe('explain', () => {
   const ADDRESS = 'fdaa:0:1:0:1::2'
 
   class Fixture {
-    readonly known = new Map<string, KnownNode & { reachable: boolean; load: number }>()
+    readonly known = new Map<string, KnownNode & { reachable: boolean; load: number; latency: Latency; connect: Latency; health: Health }>()
     readonly routes = new Routes(0xfdaa)
     readonly nearest = new Nearest({ settings: SETTINGS, host: 'h', region: 'r', nodes: this.known, placements: (id) => this.routes.placements(id) })
 
