@@ -48,6 +48,7 @@ export const CODES = {
   'feed.too-slow': 503,
   'feed.unreachable': 503,
   'feed.version-unknown': 426,
+  'gateway.not-found': 404,
   'grant.full': 409,
   'grant.network': 409,
   'grant.not-found': 404,
@@ -74,6 +75,7 @@ export const CODES = {
   'quota.databases': 409,
   'quota.grants': 409,
   'quota.networks': 409,
+  'quota.peers': 409,
   'quota.services': 409,
   'redis.node-away': 503,
   'redis.not-found': 404,
@@ -90,6 +92,7 @@ export const CODES = {
   'service.not-found': 404,
   'store.corrupt': 500,
   'store.full': 507,
+  'table.full': 507,
   'store.locked': 409,
   'store.unavailable': 503,
   'token.expired': 401,
@@ -136,6 +139,8 @@ export const CODES = {
   'proxy-header.too-long': 400,
   'receiver.unreachable': 502,
   'wireguard.key-invalid': 400,
+  'wireguard.key-taken': 409,
+  'wireguard.peer-not-found': 404,
   'wireguard.tun-unavailable': 501,
 } as const satisfies Record<string, number>
 
