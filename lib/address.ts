@@ -3,9 +3,11 @@
  *
  *   fdaa | network id | host | machine | free        bits: 16 | 32 | 32 | 32 | 16
  *   fdaa : <network>  : 0:1  : <number>               a Flycast address: host part 1, the low 48 bits are its number
+ *   fdaa : <network>  : ffff:ffff : <number 40> <8>    a WireGuard peer's /120
  *
  * Addresses are 16 bytes inside and text only at the edge, so that two spellings never compare as different.
- * Network 0 and the host parts 0 and 1 are reserved: 0 for infrastructure (DNS), 1 for Flycast addresses.
+ * Network 0 and three host parts are reserved: 0 for infrastructure (DNS), 1 for Flycast addresses, ffff:ffff for
+ * WireGuard peers, each of which has a /120.
  * Text form: RFC 5952. Parsing: RFC 4291 section 2.2 without zone ids and without embedded dotted quads, because
  * neither can occur in an address that we hand out and both have been ways around a check (docs/errors.md).
  */
@@ -24,7 +26,12 @@ export const MAX_NETWORK_ID = 0xffff_ffff
 export const MAX_FLYCAST_NUMBER = 0xffff_ffff_ffff
 /** The address plan's first 16 bits. */
 export const DEFAULT_PREFIX = 0xfdaa
+/** 0 is never given out. */
+export const MAX_PEER_NUMBER = 0xff_ffff_ffff
 const FLYCAST_HOST = 1
+const PEER_HOST = 0xffff_ffff
+/** Within its /120: 0 is the subnet-router anycast address. */
+const PEER_SELF = 2
 
 function invalid(text: string, why: string): NearcastError {
   return new NearcastError('address.invalid', `"${text.slice(0, 64)}" is not an IPv6 address: ${why}.`, { side: 'client' })
@@ -126,7 +133,7 @@ function hostOf(address: Ipv6): number {
   return group16(address, 3) * 0x1_0000 + group16(address, 4)
 }
 
-/** Whether a machine can have it: a network, and none of the reserved host parts 0 and 1. */
+/** Whether a client can have it, a machine or a WireGuard peer: a network, and neither of the host parts 0 and 1. */
 export function isMachine(address: Ipv6, prefix = DEFAULT_PREFIX): boolean {
   return networkOf(address, prefix) !== null && hostOf(address) > FLYCAST_HOST
 }
@@ -149,10 +156,10 @@ export function flycastAddress(network: NetworkId, number: number, prefix = DEFA
   return compose(network, FLYCAST_HOST, Math.floor(number / 0x1_0000), number % 0x1_0000, prefix)
 }
 
-/** The address of a machine: `host` 2 .. 2^32-1, `machine` 0 .. 2^32-1, `free` 0 .. 65535. */
+/** The address of a machine: `host` 2 .. 2^32-2, `machine` 0 .. 2^32-1, `free` 0 .. 65535. */
 export function machineAddress(network: NetworkId, host: number, machine: number, free = 2, prefix = DEFAULT_PREFIX): Ipv6 {
-  if (!Number.isInteger(host) || host < 2 || host > 0xffff_ffff) {
-    throw new NearcastError('address.invalid', 'The host part of a machine address is 2 to 2^32-1; 0 and 1 are reserved.')
+  if (!Number.isInteger(host) || host < 2 || host >= PEER_HOST) {
+    throw new NearcastError('address.invalid', 'The host part of a machine address is 2 to 2^32-2; 0, 1 and 2^32-1 are reserved.')
   }
   return compose(network, host, machine, free, prefix)
 }
@@ -176,4 +183,31 @@ export function networkPrefix(network: NetworkId, prefix = DEFAULT_PREFIX): stri
 /** `fdaa:0:1:0:1::/80`, the only part of a network that may be local to a proxy's host. */
 export function flycastPrefix(network: NetworkId, prefix = DEFAULT_PREFIX): string {
   return `${formatIpv6(compose(network, FLYCAST_HOST, 0, 0, prefix))}/80`
+}
+
+/** The address that a WireGuard peer is told to take, the third of its /120. @throws NearcastError address.exhausted unless 1 <= number <= 2^40-1. */
+export function peerAddress(network: NetworkId, number: number, prefix = DEFAULT_PREFIX): Ipv6 {
+  return peerPart(network, number, PEER_SELF, prefix)
+}
+
+/** `fdaa:0:1:ffff:ffff::100/120`: all that a WireGuard peer may send from. @throws NearcastError address.exhausted unless 1 <= number <= 2^40-1. */
+export function peerPrefix(network: NetworkId, number: number, prefix = DEFAULT_PREFIX): string {
+  return `${formatIpv6(peerPart(network, number, 0, prefix))}/120`
+}
+
+/** `fdaa:0:1:ffff:ffff::/80`: all WireGuard peers of a network. */
+export function peersPrefix(network: NetworkId, prefix = DEFAULT_PREFIX): string {
+  return `${formatIpv6(compose(network, PEER_HOST, 0, 0, prefix))}/80`
+}
+
+/** Whether a WireGuard peer, and no machine, has it. */
+export function isPeer(address: Ipv6, prefix = DEFAULT_PREFIX): boolean {
+  return networkOf(address, prefix) !== null && hostOf(address) === PEER_HOST
+}
+
+function peerPart(network: NetworkId, number: number, part: number, prefix: number): Ipv6 {
+  if (!Number.isInteger(number) || number < 1 || number > MAX_PEER_NUMBER) {
+    throw new NearcastError('address.exhausted', 'A network has 2^40-1 places for WireGuard peers; add another network.')
+  }
+  return compose(network, PEER_HOST, Math.floor(number / 0x100), (number % 0x100) * 0x100 + part, prefix)
 }

@@ -16,7 +16,7 @@ import { z } from 'zod'
 import { CODES, NearcastError } from './errors.ts'
 import type { ErrorCode } from './errors.ts'
 
-export type ProgramKind = 'proxy' | 'agent' | 'router'
+export type ProgramKind = 'proxy' | 'agent' | 'gateway' | 'router'
 
 export interface Identity {
   /** `proxy/mad-1` */
@@ -29,17 +29,28 @@ export interface Identity {
   readonly ca: string
 }
 
+/** Where the peers of a gateway find it. */
+export interface GatewayPlace {
+  /** Of WireGuard, base64. */
+  readonly publicKey: string
+  /** `host:port` by UDP, at least one. */
+  readonly endpoints: readonly string[]
+  /** `wss://host/` or `wss://host:port/`, for clients that UDP doesn't reach. */
+  readonly websocket?: string | undefined
+}
+
 export interface JoinOptions {
   /** `https://[address]:port` */
   readonly routerUrl: string
   readonly token: string
   readonly stateDir: string
-  readonly kind: 'proxy' | 'agent'
+  readonly kind: 'proxy' | 'agent' | 'gateway'
   readonly id: string
   /** Agents: where the hop is reached, host:port. */
   readonly endpoint?: string
   /** Agents: the hop's Unix socket for dialers on the same host. */
   readonly socket?: string
+  readonly gateway?: GatewayPlace
 }
 
 export const ID_PATTERN = /^[a-z0-9][a-z0-9-]{0,39}$/
@@ -84,7 +95,7 @@ export async function join(options: JoinOptions): Promise<Identity> {
     publicKeyEncoding: { type: 'spki', format: 'pem' },
     privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
   })
-  const body = { token: options.token, publicKey, ...(options.endpoint && { endpoint: options.endpoint }), ...(options.socket && { socket: options.socket }) }
+  const body = { token: options.token, publicKey, ...(options.endpoint && { endpoint: options.endpoint }), ...(options.socket && { socket: options.socket }), ...(options.gateway && { gateway: options.gateway }) }
   const answer = joinAnswer.safeParse(await post(url, ca, JSON.stringify(body)))
   if (!answer.success) throw new NearcastError('join.failed', `${url.origin} answered a join with something else; is it a router?`)
   if (answer.data.identity !== `${kind}/${id}`) {
@@ -117,7 +128,7 @@ export function identitiesOf(certificate: Pick<PeerCertificate, 'subjectaltname'
     .split(', ')
     .filter((name) => name.startsWith(`URI:${URI_PREFIX}`))
     .map((name) => name.slice(4 + URI_PREFIX.length))
-    .filter((name) => /^(proxy|agent|router)\/[a-z0-9][a-z0-9-]{0,39}$/.test(name))
+    .filter((name) => /^(proxy|agent|gateway|router)\/[a-z0-9][a-z0-9-]{0,39}$/.test(name))
 }
 
 /** The one identity of a certificate that the TLS layer has verified against our CA, or null. */

@@ -44,7 +44,7 @@ export const routerConfig = z.strictObject({
   bootstrapTokenFile: z.string().min(1).optional(),
   /** Of each organization. */
   quotas: z
-    .strictObject({ networks: count.default(16), databases: count.default(200), services: count.default(200), addresses: count.default(2000), grants: count.default(200) })
+    .strictObject({ networks: count.default(16), databases: count.default(200), services: count.default(200), addresses: count.default(2000), grants: count.default(200), peers: count.default(200) })
     .prefault({}),
   admin: z.strictObject({ listen: listen.optional() }).prefault({}),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).prefault({}),

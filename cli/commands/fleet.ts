@@ -26,6 +26,7 @@ const COLLECTIONS: readonly Collection[] = [
     removes: 'revoke',
   },
   { name: 'proxies', about: 'proxies that joined', path: '/v1/proxies', columns: ['id', 'region', 'host', 'connected'], removes: 'revoke' },
+  { name: 'gateways', about: 'gateways that joined', path: '/v1/gateways', columns: ['id', 'region', 'publicKey', 'endpoints', 'websocket', 'connected'], removes: 'revoke' },
   {
     name: 'tokens',
     about: 'API tokens; only their hashes are kept',
@@ -43,10 +44,10 @@ const COLLECTIONS: readonly Collection[] = [
 ]
 
 export function addFleetCommands(program: Command, withSession: WithSession): void {
-  const fleet = program.command('fleet').description('for operators: nodes, proxies, tokens, join tokens, hop keys')
+  const fleet = program.command('fleet').description('for operators: nodes, proxies, gateways, tokens, join tokens, hop keys')
   for (const collection of COLLECTIONS) {
     addCollection(fleet, collection, withSession)
-    addCollection(program, collection, withSession, true)
+    if (collection.name !== 'gateways') addCollection(program, collection, withSession, true)
   }
   for (const parent of [fleet, program]) addDraining(parent, withSession)
 
@@ -55,7 +56,7 @@ export function addFleetCommands(program: Command, withSession: WithSession): vo
     .description('single-use tokens for programs to join with')
     .command('create')
     .description('make one; it ends after an hour')
-    .addOption(new Option('--kind <kind>', 'what joins').choices(['proxy', 'agent']).makeOptionMandatory())
+    .addOption(new Option('--kind <kind>', 'what joins').choices(['proxy', 'agent', 'gateway']).makeOptionMandatory())
     .requiredOption('--id <id>', 'its id, unique among its kind')
     .requiredOption('--region <region>', 'where it is')
     .requiredOption('--host <host>', 'the machine that it runs on')

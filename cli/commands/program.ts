@@ -21,6 +21,7 @@ import { addRunCommand } from './run.ts'
 import { addStoreCommands } from './store.ts'
 import { addTopCommand } from './top.ts'
 import { addTransferCommands } from './transfer.ts'
+import { addWireguardCommands } from './wireguard.ts'
 
 export type { WithSession } from './session.ts'
 
@@ -39,6 +40,7 @@ export function createProgram(version: string): Command {
   addRegistryCommands(program, withSession)
   addGrantCommands(program, withSession)
   addLimitsCommands(program, withSession)
+  addWireguardCommands(program, withSession)
   addFleetCommands(program, withSession)
   addAddressSettings(program, withSession)
   addDevCommands(program)

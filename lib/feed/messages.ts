@@ -1,10 +1,10 @@
 /**
- * The feed: what the router tells proxies and agents, and what they answer. JSON text over WebSocket.
+ * The feed: what the router tells proxies, agents and gateways, and what they answer. JSON text over WebSocket.
  *
  * A connection opens with `hello` (reader -> router) and is answered by `snapshot`, or by `changes` when the router
  * still knows what changed since the reader's revision. From then on each committed change arrives once, in order.
  * Rows are whole: a `put` replaces the row of that table and key, `row: null` removes it. Every reader gets its own
- * view: a proxy no credential, an agent only the services placed on it. Keys shown are that reader's own.
+ * view: a proxy no credential, an agent only the services placed on it, a gateway only WireGuard peers. Keys shown are that reader's own.
  *
  * The version is checked on `hello`; a reader ignores tables and members that it doesn't know (a newer router).
  */
@@ -137,12 +137,24 @@ export const nodeRow = z.object({
 /** Those who may dial an agent: proxies, and agents that hold replicas. Only in the view of agents. */
 export const dialerRow = z.object({ id, kind: z.enum(['proxy', 'agent']), region: id, host: text, keys: hopKeys })
 
+/** A WireGuard peer, and the only sources that it may use. Only in the view of gateways. */
+export const wireguardRow = z.object({
+  /** Base64; the key. */
+  publicKey: z.string().regex(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/),
+  id,
+  org: id,
+  network: z.int().min(1).max(0xffff_ffff),
+  /** A /120 of its network. */
+  prefix: z.string().max(43),
+})
+
 export const tables = {
   networks: networkRow,
   services: serviceRow,
   addresses: addressRow,
   nodes: nodeRow,
   dialers: dialerRow,
+  wireguard: wireguardRow,
 } as const
 
 export type TableName = keyof typeof tables
@@ -151,6 +163,7 @@ export type ServiceRow = z.infer<typeof serviceRow>
 export type AddressRow = z.infer<typeof addressRow>
 export type NodeRow = z.infer<typeof nodeRow>
 export type DialerRow = z.infer<typeof dialerRow>
+export type WireguardRow = z.infer<typeof wireguardRow>
 export type HopKeys = z.infer<typeof hopKeys>
 export interface Rows {
   networks: NetworkRow
@@ -158,6 +171,7 @@ export interface Rows {
   addresses: AddressRow
   nodes: NodeRow
   dialers: DialerRow
+  wireguard: WireguardRow
 }
 
 /** `row` is validated per table by the reader, so that one bad row of a new kind is skipped and reported, not fatal. */

@@ -1,11 +1,11 @@
 /**
- * The reader's copy of the feed: five maps that change only through `apply`. Pure; rows are checked one by one, so that
+ * The reader's copy of the feed: six maps that change only through `apply`. Pure; rows are checked one by one, so that
  * a row of a newer kind or a damaged one is skipped and reported while everything else goes into force.
  */
 import type { z } from 'zod'
 import { formatIpv6, isIpv6Text, parseIpv6 } from '../address.ts'
-import type { AddressRow, Change, DialerRow, NetworkRow, NodeRow, ServiceRow, TableName } from './messages.ts'
-import { addressRow, dialerRow, networkRow, nodeRow, serviceRow, tables } from './messages.ts'
+import type { AddressRow, Change, DialerRow, NetworkRow, NodeRow, ServiceRow, TableName, WireguardRow } from './messages.ts'
+import { addressRow, dialerRow, networkRow, nodeRow, serviceRow, tables, wireguardRow } from './messages.ts'
 
 export interface AppliedChange {
   readonly table: TableName
@@ -32,6 +32,7 @@ export class FeedTable {
   readonly #addresses = new Map<string, AddressRow>()
   readonly #nodes = new Map<string, NodeRow>()
   readonly #dialers = new Map<string, DialerRow>()
+  readonly #wireguard = new Map<string, WireguardRow>()
 
   get networks(): ReadonlyMap<number, NetworkRow> {
     return this.#networks
@@ -48,6 +49,10 @@ export class FeedTable {
   }
   get dialers(): ReadonlyMap<string, DialerRow> {
     return this.#dialers
+  }
+  /** Key: the peer's public key, base64. */
+  get wireguard(): ReadonlyMap<string, WireguardRow> {
+    return this.#wireguard
   }
 
   apply(changes: readonly Change[]): ApplyResult {
@@ -69,6 +74,7 @@ export class FeedTable {
       ...named('dialers', this.#dialers),
       ...named('services', this.#services),
       ...named('addresses', this.#addresses),
+      ...named('wireguard', this.#wireguard),
     ]
   }
 
@@ -77,7 +83,8 @@ export class FeedTable {
     else if (table === 'services') this.#services.delete(key)
     else if (table === 'addresses') this.#addresses.delete(canonical(key))
     else if (table === 'nodes') this.#nodes.delete(key)
-    else this.#dialers.delete(key)
+    else if (table === 'dialers') this.#dialers.delete(key)
+    else this.#wireguard.delete(key)
     return null
   }
 
@@ -95,6 +102,9 @@ export class FeedTable {
     }
     if (table === 'services') return accept(serviceRow, row, (value) => (value.id === key ? void this.#services.set(key, value) : OTHER_KEY))
     if (table === 'nodes') return accept(nodeRow, row, (value) => (value.id === key ? void this.#nodes.set(key, value) : OTHER_KEY))
+    if (table === 'wireguard') {
+      return accept(wireguardRow, row, (value) => (value.publicKey === key ? void this.#wireguard.set(key, value) : OTHER_KEY))
+    }
     return accept(dialerRow, row, (value) => (value.id === key ? void this.#dialers.set(key, value) : OTHER_KEY))
   }
 }

@@ -20,6 +20,11 @@ export interface Provisioning {
   readonly missing: readonly string[]
 }
 
+/** Of what concerns gateways alone. */
+export interface GatewayProvisioning extends Pick<Provisioning, 'revision' | 'ms' | 'missing'> {
+  readonly gateways: Provisioning['proxies']
+}
+
 type Change = (transaction: StoreTransaction) => void
 
 export class Publisher {
@@ -62,6 +67,13 @@ export class Publisher {
     const { acknowledgements } = this.#feed
     const [agents, proxies] = await Promise.all([acknowledgements.wait(revision, 'agent', AGENTS_MS), acknowledgements.wait(revision, 'proxy', TOTAL_MS)])
     return { revision, ms: round(performance.now() - startMs), agents: reportOf(agents), proxies: timesOf(proxies), missing: proxies.missing }
+  }
+
+  /** Until every connected gateway has put it in force, or in time without the missing ones. */
+  async atGateways(revision: number): Promise<GatewayProvisioning> {
+    const startMs = performance.now()
+    const gateways = await this.#feed.acknowledgements.wait(revision, 'gateway', TOTAL_MS)
+    return { revision, ms: round(performance.now() - startMs), gateways: timesOf(gateways), missing: gateways.missing }
   }
 
   /** A program that joined is known to the agents before it starts to dial them. */

@@ -81,7 +81,7 @@ async function assemble(options: RegistryOptions, unlock: () => void): Promise<R
   })
   const vault = new Vault(secretKey(join(stateDir, FILES.credentialsKey)))
   const authority = await CertificateAuthority.open(stateDir)
-  const views = new Views(new HopKeyring(secretKey(join(stateDir, FILES.hopKey))), vault)
+  const views = new Views(new HopKeyring(secretKey(join(stateDir, FILES.hopKey))), vault, prefix)
   const feed = new FeedServer({ store, views, log, ...(options.readerLimits !== undefined && { limits: options.readerLimits }) })
   const rotation = new HopRotation(store, feed.acknowledgements)
   feed.onAck(() => rotation.advance())

@@ -1,4 +1,5 @@
 /** A whole registry in this process: store, API over plain HTTP, feed and join over TLS, in a directory of its own. */
+import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
@@ -35,8 +36,8 @@ export interface TestRegistry {
   call(method: string, path: string, body?: unknown, token?: string): Promise<Answer>
   /** POST that must succeed. */
   made(path: string, body: unknown, token?: string): Promise<Record<string, unknown>>
-  joinToken(kind: 'proxy' | 'agent', id: string, region?: string): Promise<string>
-  join(kind: 'proxy' | 'agent', id: string, region?: string): Promise<Identity>
+  joinToken(kind: 'proxy' | 'agent' | 'gateway', id: string, region?: string): Promise<string>
+  join(kind: 'proxy' | 'agent' | 'gateway', id: string, region?: string): Promise<Identity>
   reader(identity: Identity, options?: Partial<FeedReaderOptions>): FeedReader
   /** Stops listening and closes the store; `directory` stays until `remove`. */
   close(): Promise<void>
@@ -49,7 +50,7 @@ export async function startRegistry(options: Partial<RegistryOptions> & { direct
     id: 'main',
     stateDir: directory,
     prefix: 0xfdaa,
-    quotas: { networks: 5, databases: 5, services: 5, addresses: 20, grants: 5 },
+    quotas: { networks: 5, databases: 5, services: 5, addresses: 20, grants: 5, peers: 3 },
     log: QUIET,
     ...options,
   })
@@ -97,6 +98,7 @@ export async function startRegistry(options: Partial<RegistryOptions> & { direct
         kind,
         id,
         ...(kind === 'agent' && { endpoint: '[fd00::1]:7400', socket: `/run/${id}.sock` }),
+        ...(kind === 'gateway' && { gateway: { publicKey: createHash('sha256').update(id).digest('base64'), endpoints: ['192.0.2.1:51820'] } }),
       }),
     reader: (identity, readerOptions = {}) => {
       const reader = new FeedReader({

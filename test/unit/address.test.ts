@@ -11,13 +11,19 @@ import {
   formatIpv6,
   ipv6FromBytes,
   isFlycast,
+  isMachine,
   isIpv6Text,
+  isPeer,
   keyOf,
   machineAddress,
   MAX_FLYCAST_NUMBER,
   MAX_NETWORK_ID,
+  MAX_PEER_NUMBER,
   networkOf,
   networkPrefix,
+  peerAddress,
+  peerPrefix,
+  peersPrefix,
   parseIpv6,
 } from '../../lib/address.ts'
 import { testSeed } from '../support/random.ts'
@@ -110,7 +116,7 @@ test('a Flycast address says its network and its number, in any prefix', () => {
 
 test('a machine is no Flycast address', () => {
   const word = fc.nat(0xffff_ffff)
-  const check = fc.property(network, fc.integer({ min: 2, max: 0xffff_ffff }), word, fc.nat(0xffff), (id, host, machine, free) => {
+  const check = fc.property(network, fc.integer({ min: 2, max: 0xffff_fffe }), word, fc.nat(0xffff), (id, host, machine, free) => {
     const ip = machineAddress(id, host, machine, free)
     expect(networkOf(ip)).toBe(id)
     expect(isFlycast(ip)).toBe(false)
@@ -132,6 +138,25 @@ test('the bits of the plan, spelt out', () => {
   expect(isFlycast(parseIpv6('fdaa::1:0:0:1'))).toBe(false)
 })
 
+test('a WireGuard peer: its /120 says its network, holds its address, and meets no machine, no Flycast address and no other peer', () => {
+  const check = fc.property(network, fc.integer({ min: 1, max: MAX_PEER_NUMBER - 1 }), prefix, (id, n, plan) => {
+    const own = peerAddress(id, n, plan)
+    expect([networkOf(own, plan), isPeer(own, plan), isMachine(own, plan), isFlycast(own, plan)]).toEqual([id, true, true, false])
+    const [base = '', bits] = peerPrefix(id, n, plan).split('/')
+    expect(bits).toBe('120')
+    expect([...own.subarray(0, 15)]).toEqual([...parseIpv6(base).subarray(0, 15)])
+    expect(peerPrefix(id, n + 1, plan)).not.toBe(peerPrefix(id, n, plan))
+    expect(isPeer(flycastAddress(id, n, plan), plan)).toBe(false)
+  })
+  fc.assert(check, { seed })
+  const id = asNetworkId(1)
+  expect(peerPrefix(id, 1)).toBe('fdaa:0:1:ffff:ffff::100/120')
+  expect(formatIpv6(peerAddress(id, 1))).toBe('fdaa:0:1:ffff:ffff::102')
+  expect(formatIpv6(peerAddress(id, 0x1_2345))).toBe('fdaa:0:1:ffff:ffff:0:123:4502')
+  expect(peersPrefix(id)).toBe('fdaa:0:1:ffff:ffff::/80')
+  for (const n of [0, -1, 0.5, MAX_PEER_NUMBER + 1]) expect(() => peerAddress(id, n)).toThrow(expect.objectContaining({ code: 'address.exhausted' }))
+})
+
 test.each([0, -1, 1.5, Number.NaN, MAX_NETWORK_ID + 1, Infinity])('%d is no network', (id) => {
   expect(() => asNetworkId(id)).toThrow(expect.objectContaining({ code: 'network.missing' }))
 })
@@ -140,6 +165,6 @@ test.each([0, -1, 0.5, Number.NaN, MAX_FLYCAST_NUMBER + 1])('%d is no number of 
   expect(() => flycastAddress(asNetworkId(1), n)).toThrow(expect.objectContaining({ code: 'address.exhausted' }))
 })
 
-test.each([0, 1, 1.5, 2 ** 32])('%d is no host of a machine', (host) => {
+test.each([0, 1, 1.5, 2 ** 32 - 1, 2 ** 32])('%d is no host of a machine', (host) => {
   expect(() => machineAddress(asNetworkId(1), host, 0)).toThrow(expect.objectContaining({ code: 'address.invalid' }))
 })

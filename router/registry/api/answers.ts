@@ -13,7 +13,7 @@ import { SCOPES } from '../store/records.ts'
 const at = z.iso.datetime().meta({ description: 'RFC 3339, UTC.' })
 const milliseconds = z.number().min(0)
 const revision = z.int().min(0).meta({ description: 'Number of the change that made it so.' })
-const identity = z.string().meta({ description: '`proxy/<id>` or `agent/<id>`.', examples: ['proxy/mad-1'] })
+const identity = z.string().meta({ description: '`proxy/<id>`, `agent/<id>` or `gateway/<id>`.', examples: ['proxy/mad-1'] })
 
 export const listOf = <Item extends z.ZodType>(item: Item) => z.array(item).readonly()
 const strings = listOf(z.string())
@@ -194,6 +194,41 @@ export const grantAnswer = z
   })
   .meta({ id: 'Grant', description: 'A service of one organization may have addresses on networks of another.' })
 
+const wireguardKey = z.string().meta({ description: 'A public key of WireGuard, in base64.' })
+
+export const peerAnswer = z
+  .strictObject({
+    id: z.string(),
+    org: z.string(),
+    name: z.string(),
+    network: z.int(),
+    publicKey: wireguardKey,
+    address: z.string().meta({ description: 'Its own, on the network.', examples: ['fdaa:0:1:ffff:ffff::102'] }),
+    prefix: z.string().meta({ description: 'All that it may send from.', examples: ['fdaa:0:1:ffff:ffff::100/120'] }),
+    createdAt: at,
+  })
+  .meta({ id: 'WireguardPeer', description: 'A machine that reaches a network by WireGuard.' })
+
+const atGateways = z
+  .strictObject({ revision, ms: milliseconds, gateways: listOf(reached), missing: strings.meta({ description: 'Connected gateways that have not acknowledged in time.' }) })
+  .meta({ id: 'AtGateways', description: 'How long until every connected gateway had put a change in force.' })
+
+export const peerChangedAnswer = z.strictObject({ ...peerAnswer.shape, provisioning: atGateways })
+export const peerRemovedAnswer = z.strictObject({ id: z.string(), name: z.string(), deleted: z.literal(true), revocation: atGateways })
+
+export const gatewayAnswer = z
+  .strictObject({
+    id: z.string(),
+    region: z.string(),
+    publicKey: wireguardKey,
+    endpoints: strings.meta({ description: '`host:port` by UDP.' }),
+    websocket: z.string().optional().meta({ description: 'For clients that UDP does not reach.' }),
+    connected: z.boolean().meta({ description: 'Whether it follows the feed now.' }),
+    joinedAt: at,
+  })
+  .meta({ id: 'Gateway', description: 'Where WireGuard peers come in.' })
+export const gatewayRemovedAnswer = z.strictObject({ id: z.string(), deleted: z.literal(true) })
+
 export const nodeAnswer = z
   .strictObject({
     id: z.string(),
@@ -212,7 +247,7 @@ export const nodeAnswer = z
 
 export const programAnswer = z
   .strictObject({
-    kind: z.enum(['proxy', 'agent']),
+    kind: z.enum(['proxy', 'agent', 'gateway']),
     id: z.string(),
     identity,
     region: z.string(),
@@ -225,7 +260,7 @@ export const programAnswer = z
     lag: z.int().min(0).nullable().meta({ description: 'Revisions sent and not acknowledged; null while it is away.' }),
     unavailable: z.record(z.string(), z.string()).optional().meta({ description: 'Services that its agent cannot serve, with the reason.' }),
   })
-  .meta({ id: 'Program', description: 'A proxy or agent that joined.' })
+  .meta({ id: 'Program', description: 'A proxy, agent or gateway that joined.' })
 
 export const statusAnswer = z
   .strictObject({ router: z.string(), revision, keyRotation: z.enum(['running', 'none']), programs: listOf(programAnswer) })

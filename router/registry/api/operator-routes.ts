@@ -33,9 +33,10 @@ import type { Route } from './route.ts'
 import { route } from './route.ts'
 import { auditQuery, emptyBody, explainQuery, joinBody, joinTokenBody, nodeBody, nodeChangeBody, orgBody, tokenBody } from './schemas.ts'
 import { proxiesDocument, regionsDocument, statusDocument } from './status.ts'
+import { gatewayRoutes } from './wireguard-routes.ts'
 
 export function operatorRoutes(registry: Registry): Route[] {
-  return [...orgsRoutes(registry), ...fleetRoutes(registry), ...tokenRoutes(registry), ...joinRoutes(registry), ...insightRoutes(registry)]
+  return [...orgsRoutes(registry), ...fleetRoutes(registry), ...gatewayRoutes(registry), ...tokenRoutes(registry), ...joinRoutes(registry), ...insightRoutes(registry)]
 }
 
 function orgsRoutes(registry: Registry): Route[] {

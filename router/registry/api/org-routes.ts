@@ -28,6 +28,7 @@ import type { Call, Route } from './route.ts'
 import { route } from './route.ts'
 import { addressBody, addressChangeBody, networkBody, networkChangeBody, serviceBody, serviceChangeBody } from './schemas.ts'
 import { takeDown } from './take-down.ts'
+import { wireguardRoutes } from './wireguard-routes.ts'
 
 const ORG = '/v1/orgs/:org'
 
@@ -46,6 +47,7 @@ export function orgRoutes(registry: Registry): Route[] {
     ...serviceRoutes(registry),
     ...addressRoutes(registry),
     ...grantRoutes(registry),
+    ...wireguardRoutes(registry),
   ]
 }
 

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { USER_NAME } from '../../../lib/acl-rules.ts'
 import { PROXY_HEADERS } from '../../../lib/backend.ts'
-import { limits } from '../../../lib/feed/messages.ts'
+import { limits, wireguardRow } from '../../../lib/feed/messages.ts'
 import { ID_PATTERN } from '../../../lib/identity.ts'
 import { LIVE_POLICY } from '../../../lib/live-policy.ts'
 import { MAX_SOURCES, parseSource } from '../../../lib/source-list.ts'
@@ -108,6 +108,9 @@ export const grantBody = z.strictObject({
   maxAddresses: z.int().min(1).max(100).default(8),
 })
 export const grantAddressBody = z.strictObject({ network: reference.optional() })
+const wireguardKey = wireguardRow.shape.publicKey.meta({ description: 'Of WireGuard, in base64: `wg pubkey` prints it.' })
+export const peerBody = z.strictObject({ name, publicKey: wireguardKey, network: reference.optional() })
+export const peerResetBody = z.strictObject({ publicKey: wireguardKey })
 export const nodeBody = z.strictObject({ id, region, host: host.optional(), hop: z.enum(['v1', 'v2']), endpoint })
 export const tokenBody = z.strictObject({
   name,
@@ -116,12 +119,20 @@ export const tokenBody = z.strictObject({
   scopes: z.array(z.enum(SCOPES)).min(1).max(SCOPES.length).optional().meta({ description: 'Default: all. `write` includes `read`.' }),
   expiresAt: z.iso.datetime({ offset: true }).optional().meta({ description: 'Default: it counts until it is removed.' }),
 })
-export const joinTokenBody = z.strictObject({ kind: z.enum(['proxy', 'agent']), id, region, host })
+export const joinTokenBody = z.strictObject({ kind: z.enum(['proxy', 'agent', 'gateway']), id, region, host })
 export const joinBody = z.strictObject({
   token: z.string().min(1).max(200),
   publicKey: z.string().min(1).max(1000),
   endpoint: endpoint.optional(),
   socket: z.string().startsWith('/').max(200).optional(),
+  gateway: z
+    .strictObject({
+      publicKey: wireguardKey,
+      endpoints: z.array(endpoint).min(1).max(8),
+      websocket: z.url({ protocol: /^wss$/ }).max(200).optional(),
+    })
+    .optional()
+    .meta({ description: 'Of a gateway: where its peers find it.' }),
 })
 export const emptyBody = z.strictObject({})
 

@@ -69,7 +69,7 @@ export class Acknowledgements {
   }
 
   /** `kind`: only readers `<kind>/…`. */
-  wait(revision: number, kind: 'proxy' | 'agent', timeoutMs: number): Promise<WaitResult> {
+  wait(revision: number, kind: 'proxy' | 'agent' | 'gateway', timeoutMs: number): Promise<WaitResult> {
     const publication = this.#publications.get(revision)
     const readers = publication?.readers.filter((identity) => identity.startsWith(`${kind}/`)) ?? []
     if (publication === undefined || readers.length === 0) return Promise.resolve({ acknowledged: [], missing: [] })

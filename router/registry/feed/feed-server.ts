@@ -64,7 +64,7 @@ export class FeedServer {
     return this.#readers.has(identity)
   }
 
-  connected(kind: 'proxy' | 'agent'): string[] {
+  connected(kind: 'proxy' | 'agent' | 'gateway'): string[] {
     return [...this.#readers.keys()].filter((identity) => identity.startsWith(`${kind}/`)).toSorted()
   }
 

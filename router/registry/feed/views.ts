@@ -8,9 +8,12 @@
  *   addresses active                         of services placed on it
  *   nodes     all, with its own signing key  itself, and its peers with its own signing key
  *   dialers   none                           proxies and peers, with the keys that it must accept
+ *
+ * A gateway sees WireGuard peers, which nobody else does, and nothing else.
  */
+import { asNetworkId, DEFAULT_PREFIX, peerPrefix } from '../../../lib/address.ts'
 import type { Rows } from '../../../lib/feed/messages.ts'
-import type { AddressRecord, DialerRecord, FeedKind, NetworkRecord, NodeRecord, Records, ServiceRecord } from '../store/records.ts'
+import type { AddressRecord, DialerRecord, FeedKind, NetworkRecord, NodeRecord, Records, ServiceRecord, WireguardRecord } from '../store/records.ts'
 import type { Vault } from '../trust/credentials.ts'
 import { passwordSha256 } from '../trust/credentials.ts'
 import type { HopKeyring } from '../trust/hop-keys.ts'
@@ -26,10 +29,13 @@ type Row = Rows[FeedKind]
 export class Views {
   readonly #keys: HopKeyring
   readonly #vault: Vault
+  readonly #prefix: number
 
-  constructor(keys: HopKeyring, vault: Vault) {
+  /** `prefix`: the first 16 bits of the address plan. */
+  constructor(keys: HopKeyring, vault: Vault, prefix = DEFAULT_PREFIX) {
     this.#keys = keys
     this.#vault = vault
+    this.#prefix = prefix
   }
 
   project<K extends FeedKind>(viewer: Viewer, kind: K, record: Records[K] | null): Row | null {
@@ -40,6 +46,7 @@ export class Views {
       addresses: address,
       nodes: (reader, node) => this.#node(reader, node),
       dialers: (reader, dialer) => this.#dialer(reader, dialer),
+      wireguard: (reader, peer) => this.#peer(reader, peer),
     }
     return views[kind](viewer, record)
   }
@@ -68,7 +75,7 @@ export class Views {
   }
 
   #node({ member, node }: Viewer, record: NodeRecord): Rows['nodes'] | null {
-    if (record.revoked) return null
+    if (record.revoked || member.kind === 'gateway') return null
     if (member.kind === 'agent' && record.id !== node?.id && !record.peers.includes(node?.id ?? '')) return null
     const { id, region, host, hop, endpoint, socket, draining } = record
     const row = { id, region, host, hop, endpoint, ...(socket !== undefined && { socket }), ...(draining && { draining }) }
@@ -76,10 +83,16 @@ export class Views {
   }
 
   #dialer({ member, node }: Viewer, record: DialerRecord): Rows['dialers'] | null {
-    if (member.kind === 'proxy' || node === null) return null
+    if (member.kind === 'proxy' || node === null || record.kind === 'gateway') return null
     if (record.kind === 'agent' && !record.peers.includes(node.id)) return null
     const { id, kind, region, host } = record
     return { id, kind, region, host, keys: this.#keys.accepted(record, node) }
+  }
+
+  #peer({ member }: Viewer, { number, ...peer }: WireguardRecord): Rows['wireguard'] | null {
+    if (member.kind !== 'gateway') return null
+    const { publicKey, id, org } = peer
+    return { publicKey, id, org, network: peer.network, prefix: peerPrefix(asNetworkId(peer.network), number, this.#prefix) }
   }
 }
 

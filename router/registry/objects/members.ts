@@ -4,6 +4,7 @@
  * that the keys it knew die with it.
  */
 import { NearcastError } from '../../../lib/errors.ts'
+import type { GatewayPlace } from '../../../lib/identity.ts'
 import type { DialerRecord, JoinTokenRecord, NodeRecord } from '../store/records.ts'
 import type { StoreReader, StoreTransaction } from '../store/store.ts'
 import { hashToken } from '../trust/secret-token.ts'
@@ -15,16 +16,17 @@ const TOKEN_LIFE_MS = 3600_000
 const TOKEN_KEEP_MS = 30 * 24 * TOKEN_LIFE_MS
 
 export interface MemberRequest {
-  readonly kind: 'proxy' | 'agent'
+  readonly kind: 'proxy' | 'agent' | 'gateway'
   readonly id: string
   readonly region: string
   readonly host: string
 }
 
-/** How an agent is reached. */
+/** How an agent or gateway is reached. */
 export interface Reach {
   readonly endpoint?: string | undefined
   readonly socket?: string | undefined
+  readonly gateway?: GatewayPlace | undefined
 }
 
 export function addJoinToken(transaction: StoreTransaction, token: string, member: MemberRequest, clock: Clock): JoinTokenRecord {
@@ -60,7 +62,7 @@ export function enroll(transaction: StoreTransaction, token: string, serial: str
   const used = checkJoinToken(transaction, token, clock)
   const now = clock().toISOString()
   transaction.put('joinTokens', { ...used, usedAt: now })
-  const [kind, id] = used.program.split('/') as ['proxy' | 'agent', string]
+  const [kind, id] = used.program.split('/') as [MemberRequest['kind'], string]
   const epoch = transaction.next('hop-epoch')
   const member: DialerRecord = {
     id: used.program,
@@ -71,6 +73,7 @@ export function enroll(transaction: StoreTransaction, token: string, serial: str
     epoch,
     rotation: epoch,
     peers: [],
+    ...(kind === 'gateway' && { gateway: gatewayPlace(reach) }),
     createdAt: now,
   }
   transaction.put('dialers', member)
@@ -79,6 +82,11 @@ export function enroll(transaction: StoreTransaction, token: string, serial: str
     refreshPeers(transaction, [id])
   }
   return member
+}
+
+function gatewayPlace({ gateway }: Reach): GatewayPlace {
+  if (gateway === undefined) throw new NearcastError('api.body-invalid', 'gateway: a gateway says where its peers find it, and its key.', { side: 'client' })
+  return gateway
 }
 
 function putAgentNode(transaction: StoreTransaction, id: string, member: DialerRecord, reach: Reach, now: string): void {
@@ -109,4 +117,15 @@ function putAgentNode(transaction: StoreTransaction, id: string, member: DialerR
 export function removeProxy(transaction: StoreTransaction, id: string): void {
   if (transaction.remove('dialers', `proxy/${id}`)) return
   throw new NearcastError('proxy.not-found', `There is no proxy "${id.slice(0, 64)}".`, { side: 'client' })
+}
+
+/** Those that joined. */
+export function gatewaysOf(store: StoreReader): (DialerRecord & { readonly gateway: GatewayPlace })[] {
+  return store.list('dialers').flatMap((member) => (member.gateway === undefined ? [] : [{ ...member, gateway: member.gateway }]))
+}
+
+/** Its certificate counts no more, and clients are told of it no more; a stolen one has to be stopped, too. @throws NearcastError gateway.not-found */
+export function removeGateway(transaction: StoreTransaction, id: string): void {
+  if (transaction.remove('dialers', `gateway/${id}`)) return
+  throw new NearcastError('gateway.not-found', `There is no gateway "${id.slice(0, 64)}".`, { side: 'client' })
 }

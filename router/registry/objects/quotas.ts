@@ -8,6 +8,8 @@ export interface Quotas {
   readonly services: number
   readonly addresses: number
   readonly grants: number
+  /** WireGuard's. */
+  readonly peers: number
 }
 
 const CODES = {
@@ -16,6 +18,7 @@ const CODES = {
   services: 'quota.services',
   addresses: 'quota.addresses',
   grants: 'quota.grants',
+  peers: 'quota.peers',
 } as const satisfies Record<keyof Quotas, ErrorCode>
 
 export function checkQuota(what: keyof Quotas, present: number, quotas: Quotas): void {

@@ -3,6 +3,7 @@
  * that decides who may see them, so that a view of a record depends on that record alone (router/registry/feed/views.ts).
  */
 import type { AddressTls, Limits, ServiceRow, TableName } from '../../../lib/feed/messages.ts'
+import type { GatewayPlace } from '../../../lib/identity.ts'
 
 export type Placement = ServiceRow['placements'][number]
 
@@ -147,16 +148,31 @@ export interface NodeRecord {
 export interface DialerRecord {
   /** `proxy/mad-1` */
   readonly id: string
-  readonly kind: 'proxy' | 'agent'
+  readonly kind: 'proxy' | 'agent' | 'gateway'
   readonly region: string
   readonly host: string
   /** The one certificate that counts; hexadecimal. */
   readonly serial: string
+  /** Where a gateway's peers find it. */
+  readonly gateway?: GatewayPlace
   /** Raised by every join, so that keys of an earlier certificate die with it. */
   readonly epoch: number
   /** The last key rotation: a change of it shows the row's keys again. */
   readonly rotation: number
   readonly peers: readonly string[]
+  readonly createdAt: string
+}
+
+/** A machine that comes in by WireGuard. Its private key is its own: only the public one is here. */
+export interface WireguardRecord {
+  /** Base64; the key of the record, so that no two peers share one. */
+  readonly publicKey: string
+  readonly id: string
+  readonly org: string
+  readonly network: number
+  readonly name: string
+  /** Says which /120 of the network is its own; never given out again. */
+  readonly number: number
   readonly createdAt: string
 }
 
@@ -197,12 +213,13 @@ export interface Records {
   backups: BackupRecord
   nodes: NodeRecord
   dialers: DialerRecord
+  wireguard: WireguardRecord
   tokens: TokenRecord
   joinTokens: JoinTokenRecord
 }
 export type Kind = keyof Records
 
-export const FEED_KINDS = ['networks', 'services', 'addresses', 'nodes', 'dialers'] as const satisfies readonly (Kind & TableName)[]
+export const FEED_KINDS = ['networks', 'services', 'addresses', 'nodes', 'dialers', 'wireguard'] as const satisfies readonly (Kind & TableName)[]
 export type FeedKind = (typeof FEED_KINDS)[number]
 
 export function isFeedKind(kind: Kind): kind is FeedKind {
@@ -257,6 +274,12 @@ export const SHAPES: { readonly [K in Kind]: Shape<K> } = {
   },
   nodes: { key: (node) => node.id },
   dialers: { key: (dialer) => dialer.id },
+  wireguard: {
+    key: (peer) => peer.publicKey,
+    org: (peer) => peer.org,
+    name: (peer) => peer.name,
+    links: (peer) => [['orgs', peer.org], ['networks', String(peer.network)]],
+  },
   tokens: { key: (token) => token.id, org: (token) => token.org, links: (token) => (token.org === '' ? [] : [['orgs', token.org]]), secret: ['hash'] },
   joinTokens: { key: (token) => token.hash, secret: ['hash'] },
 }

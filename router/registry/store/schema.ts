@@ -3,7 +3,7 @@
  * somewhere, an audit that only grows) is held by the database, not by the code above it.
  */
 export const APPLICATION_ID = 0x4e_43_52_31
-export const SCHEMA_VERSION = 4
+export const SCHEMA_VERSION = 5
 
 /**
  * What brings a store of format 1, 2 … to the next one, in the transaction in which it is opened. A program refuses a
@@ -15,6 +15,8 @@ export const MIGRATIONS: readonly string[] = [
   // 3: addresses say who does TLS (a program of format 2 would carry in the clear what must not be).
   `UPDATE records SET body = json_set(body, '$.tls', json('null')) WHERE kind = 'addresses'`,
   // 4: databases may have allow-lists (a program of format 3 would let anybody in), users and backups.
+  `SELECT 1`,
+  // 5: gateways join (a program of format 4 would show them the keys of proxies), WireGuard peers.
   `SELECT 1`,
 ]
 

@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { flycastNumber, parseIpv6 } from '../../../lib/address.ts'
 import { asNearcastError } from '../../../lib/errors.ts'
 import type { Vault } from '../trust/credentials.ts'
-import type { AddressRecord, GrantRecord, NetworkRecord, ServiceRecord } from './records.ts'
+import type { AddressRecord, GrantRecord, NetworkRecord, ServiceRecord, WireguardRecord } from './records.ts'
 import { APPLICATION_ID, SCHEMA_VERSION } from './schema.ts'
 import { auditHash } from './sqlite-store.ts'
 
@@ -74,22 +74,26 @@ function numbers(all: Query): string[] {
     check(`flycast/${address.network}`, flycastNumber(parseIpv6(address.address)), address.address)
     check(`generation/${address.network}`, address.generation, address.address)
   }
+  for (const peer of records<WireguardRecord>(all, 'wireguard')) check(`peer/${peer.network}`, peer.number, `WireGuard peer ${peer.name}`)
   check('revision', Number(all('SELECT max(revision) AS last FROM audit')[0]?.['last'] ?? 0), 'the audit')
   return faults
 }
 
-/** An address leads to a service of its own network's org, or stands on a grant that says otherwise. */
+/** A WireGuard peer is on a network of its own org; an address leads to a service of its network's org, or stands on a grant. */
 function isolation(all: Query): string[] {
   const networks = new Map(records<NetworkRecord>(all, 'networks').map(({ id, org }) => [id, org]))
   const services = new Map(records<ServiceRecord>(all, 'services').map(({ id, org }) => [id, org]))
+  const strays = records<WireguardRecord>(all, 'wireguard').filter(({ org, network }) => networks.get(network) !== org)
   const grants = new Map(records<GrantRecord>(all, 'grants').map((grant) => [grant.id, grant]))
-  return records<AddressRecord>(all, 'addresses').flatMap(({ address, network, service, granted }) => {
+  const foreign = strays.map(({ name, org, network }) => `WireGuard peer ${name} of ${org} is on network ${network}, which is not its own`)
+  const led = records<AddressRecord>(all, 'addresses').flatMap(({ address, network, service, granted }) => {
     const [host, owner] = [networks.get(network), services.get(service)]
     if (host === owner && granted === undefined) return []
     const grant = grants.get(granted?.grant ?? '')
     const stands = grant?.service === service && grant.org === owner && grant.grantee === host && granted?.grantee === host && (grant.network ?? network) === network
     return stands ? [] : [`${address} leads from a network of ${host} to a service of ${owner} without a grant`]
   })
+  return [...foreign, ...led]
 }
 
 function credentials(all: Query, vault: Vault | null): string[] {

@@ -1,0 +1,105 @@
+/** WireGuard peers in the registry: their places, who may, what gateways are told and nobody else. */
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { FeedTable } from '../../lib/feed/reader.ts'
+import { verifyStore } from '../../router/registry/store/verification.ts'
+import type { TestRegistry } from '../support/registry.ts'
+import { startRegistry } from '../support/registry.ts'
+import { until } from '../support/until.ts'
+
+let registry: TestRegistry
+let acme: string
+let globex: string
+const key = (seed: string): string => createHash('sha256').update(seed).digest('base64')
+const PEERS = '/v1/orgs/acme/wireguard'
+
+beforeAll(async () => {
+  registry = await startRegistry()
+  for (const name of ['acme', 'globex']) await registry.made('/v1/orgs', { name })
+  acme = String((await registry.made('/v1/tokens', { name: 'a', role: 'member', org: 'acme' }))['token'])
+  globex = String((await registry.made('/v1/tokens', { name: 'g', role: 'member', org: 'globex' }))['token'])
+})
+afterAll(() => registry.remove())
+
+async function reading(kind: 'proxy' | 'agent' | 'gateway', id: string): Promise<() => FeedTable> {
+  let table: FeedTable | undefined
+  const reader = registry.reader(await registry.join(kind, id), {
+    apply: (current) => {
+      table = current
+      return []
+    },
+  })
+  await reader.start()
+  return () => {
+    if (table === undefined) throw new Error('no table')
+    return table
+  }
+}
+
+test('a peer through its life: gateways know it when the API answers, proxies and agents never do; places and keys have one owner', async () => {
+  const [gateway, proxy, agent] = await Promise.all([reading('gateway', 'mad-1'), reading('proxy', 'mad-1'), reading('agent', 'mad-1')])
+  const made = await registry.made(PEERS, { name: 'laptop', publicKey: key('1') }, acme)
+  expect(made).toMatchObject({ name: 'laptop', network: 1, address: 'fdaa:0:1:ffff:ffff::102', prefix: 'fdaa:0:1:ffff:ffff::100/120', publicKey: key('1') })
+  expect(made['provisioning']).toMatchObject({ gateways: [{ id: 'gateway/mad-1' }], missing: [] })
+  expect([...gateway().wireguard.values()]).toMatchObject([{ publicKey: key('1'), network: 1, prefix: 'fdaa:0:1:ffff:ffff::100/120' }])
+  const { provisioning: _, ...shown } = made
+  expect((await registry.call('GET', `${PEERS}/laptop`, undefined, acme)).body).toEqual(shown)
+  expect((await registry.call('GET', `${PEERS}/${String(made['id'])}`, undefined, acme)).body).toEqual(shown)
+
+  const code = async (path: string, body: unknown, token?: string): Promise<unknown> => (await registry.call('POST', path, body, token)).body['code']
+  expect(await code(PEERS, { name: 'laptop', publicKey: key('2') }, acme)).toBe('name.taken')
+  expect(await code(PEERS, { name: 'other', publicKey: key('1') }, acme)).toBe('wireguard.key-taken')
+  expect(await code('/v1/orgs/globex/wireguard', { name: 'laptop', publicKey: key('1') }, globex)).toBe('wireguard.key-taken')
+  // A gateway's own key is no peer's.
+  expect(await code(PEERS, { name: 'other', publicKey: key('mad-1') }, acme)).toBe('wireguard.key-taken')
+  expect(await code(PEERS, { name: 'other', publicKey: 'AAAA' }, acme)).toBe('api.body-invalid')
+  expect(await code(PEERS, { name: 'other', publicKey: key('2'), network: '2' }, acme)).toBe('network.not-found')
+
+  // A reset changes the key and nothing else; the old one is gone everywhere at once.
+  const reset = await registry.call('POST', `${PEERS}/laptop/reset`, { publicKey: key('3') }, acme)
+  expect([reset.status, reset.body]).toMatchObject([200, { id: made['id'], address: made['address'], publicKey: key('3') }])
+  expect([...gateway().wireguard.keys()]).toEqual([key('3')])
+
+  const other = await registry.made('/v1/orgs/globex/wireguard', { name: 'laptop', publicKey: key('1') }, globex)
+  expect(other).toMatchObject({ network: 2, prefix: 'fdaa:0:2:ffff:ffff::100/120' })
+  expect((await registry.call('GET', '/v1/orgs/globex/wireguard', undefined, globex)).body).toHaveLength(1)
+
+  const removed = await registry.call('DELETE', `${PEERS}/laptop`, undefined, acme)
+  expect(removed.body).toMatchObject({ name: 'laptop', deleted: true, revocation: { gateways: [{ id: 'gateway/mad-1' }] } })
+  expect([...gateway().wireguard.keys()]).toEqual([key('1')])
+  expect((await registry.call('GET', `${PEERS}/laptop`, undefined, acme)).body['code']).toBe('wireguard.peer-not-found')
+  expect(await registry.made(PEERS, { name: 'laptop', publicKey: key('3') }, acme)).toMatchObject({ address: 'fdaa:0:1:ffff:ffff::202' })
+
+  for (const table of [proxy(), agent()]) expect(table.rows().filter((row) => row.table === 'wireguard')).toEqual([])
+  // What a gateway has no use for it isn't told: keys of the hop before all.
+  await registry.made('/v1/orgs/acme/redis', { name: 'cache', region: 'mad' }, acme)
+  await until('the proxy knows the database', () => proxy().services.size === 1)
+  expect(gateway().rows().filter((row) => row.table !== 'wireguard')).toEqual([])
+  expect(agent().rows().filter((row) => row.key.startsWith('gateway/'))).toEqual([])
+
+  for (const name of ['b', 'c']) await registry.made(PEERS, { name, publicKey: key(name) }, acme)
+  expect(await code(PEERS, { name: 'd', publicKey: key('d') }, acme)).toBe('quota.peers')
+  expect(verifyStore(join(registry.directory, 'nearcast.db'), null)).toEqual([])
+})
+
+test('gateways are listed with where they are; a revoked one is cut and gone', async () => {
+  const listed = async (): Promise<unknown> => (await registry.call('GET', '/v1/gateways', undefined, acme)).body
+  expect(await listed()).toMatchObject([{ id: 'mad-1', region: 'mad', publicKey: key('mad-1'), endpoints: ['192.0.2.1:51820'], connected: true }])
+  expect((await registry.call('GET', '/v1/status')).body['programs']).toContainEqual(expect.objectContaining({ kind: 'gateway', identity: 'gateway/mad-1', connected: true }))
+  const token = await registry.joinToken('gateway', 'bare')
+  expect(token).toMatch(/^njt_/)
+  expect((await registry.call('DELETE', '/v1/gateways/mad-1')).body).toEqual({ id: 'mad-1', deleted: true })
+  expect(registry.registry.feed.connected('gateway')).toEqual([])
+  expect(await listed()).toEqual([])
+  expect((await registry.call('DELETE', '/v1/gateways/mad-1')).body['code']).toBe('gateway.not-found')
+})
+
+test("store verify finds a peer above its counter, and one on another organization's network", () => {
+  const file = join(registry.directory, 'nearcast.db')
+  const store = new DatabaseSync(file, { timeout: 5000 })
+  store.exec(`UPDATE records SET body = json_set(body, '$.number', 99, '$.network', 2) WHERE kind = 'wireguard' AND name = 'b'`)
+  store.close()
+  expect(verifyStore(file, null)).toEqual(expect.arrayContaining([expect.stringContaining('WireGuard peer b uses 99'), expect.stringMatching(/WireGuard peer b of org\w+ is on network 2/)]))
+})
