@@ -1,7 +1,8 @@
 /**
- * `npm run fuzz`: the long run over the PROXY codec and the hop's openings, and how far its inputs reach.
+ * `npm run fuzz`: the long run over the PROXY codec and the hop's openings, and how far its inputs reach; and over the
+ * RESP codec.
  *
- *   npm run fuzz -- --inputs 10000000 --seed 1 --coverage-inputs 300000 --peer-inputs 3000
+ *   npm run fuzz -- --inputs 10000000 --resp-inputs 10000000 --seed 1 --coverage-inputs 300000 --peer-inputs 3000
  *
  * Fails on the first input that is judged wrong (with its seed), when less than 30 % of the inputs get past the first
  * stage, or when another implementation reads other end points from a header that both take.
@@ -11,6 +12,7 @@ import { Random } from '../support/random.ts'
 import { measureCoverage } from './coverage.ts'
 import { fuzzOnce } from './judge.ts'
 import { compare, disagreesWithPackage } from './other-implementations.ts'
+import { respOnce } from './resp.ts'
 
 const MIN_PAST_SHARE = 0.3
 const REPORT_EVERY = 500_000
@@ -23,12 +25,13 @@ const { values } = parseArgs({
     seed: { type: 'string', default: String(Date.now() % 0x7fff_ffff) },
     'coverage-inputs': { type: 'string', default: '300000' },
     'peer-inputs': { type: 'string', default: '3000' },
+    'resp-inputs': { type: 'string', default: '10000000' },
   },
 })
-const [inputs, seed, coverageInputs, peerInputs] = [values.inputs, values.seed, values['coverage-inputs'], values['peer-inputs']].map((text) => {
+const [inputs, seed, coverageInputs, peerInputs, respInputs] = [values.inputs, values.seed, values['coverage-inputs'], values['peer-inputs'], values['resp-inputs']].map((text) => {
   if (!/^\d+$/.test(text)) throw new Error(`"${text}" is no whole number`)
   return Number(text)
-}) as [number, number, number, number]
+}) as [number, number, number, number, number]
 
 say(`seed ${seed}, ${inputs.toLocaleString('en')} inputs`)
 const tally = { states: { done: 0, incomplete: 0, invalid: 0 }, past: 0 }
@@ -67,6 +70,19 @@ for (const program of peerInputs > 0 ? (['haproxy', 'nginx'] as const) : []) {
     wrong.push(...disagreements.map((each) => `${program}: ${each}`))
   }
 }
+const resp = { whole: 0, invalid: 0, past: 0 }
+const respRandom = new Random(seed)
+const respStartedMs = performance.now()
+try {
+  for (let input = 0; input < respInputs; input++) {
+    respOnce(respRandom, input, resp)
+    if ((input + 1) % REPORT_EVERY === 0) say(`RESP: ${(input + 1).toLocaleString('en')} in ${((performance.now() - respStartedMs) / 1000).toFixed(0)} s`)
+  }
+  say(`RESP: ${respInputs.toLocaleString('en')} inputs: ${JSON.stringify(resp)}`)
+} catch (error) {
+  wrong.push(error instanceof Error ? error.message : String(error))
+}
+
 for (const each of wrong.slice(0, 20)) say(`wrong: ${each}`)
 process.exitCode = wrong.length > 0 ? 1 : 0
 

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { afterEach, expect, test } from 'vitest'
 import { DENIED_COMMANDS } from '../../agent/redis/engine/acl.ts'
 import { RespClient } from '../../agent/redis/resp/client.ts'
-import type { Reply } from '../../agent/redis/resp/decode.ts'
+import type { Reply } from '../../agent/redis/resp/reply-decoder.ts'
 import { parseIpv6 } from '../../lib/address.ts'
 import type { ServiceRow } from '../../lib/feed/messages.ts'
 import { addressChange, databaseRow, DataNode, dialerChange } from '../support/data-node.ts'
@@ -46,7 +46,8 @@ async function say(client: RespClient, ...words: string[]): Promise<string> {
 
 function textOf(reply: Reply): string {
   if (reply.kind === 'list') return reply.items.map(textOf).join(' ')
-  return reply.kind === 'null' ? '(nil)' : reply.kind === 'number' ? String(reply.value) : reply.text
+  if (reply.kind === 'null') return '(nil)'
+  return reply.kind === 'text' || reply.kind === 'error' ? reply.text : reply.kind === 'number' ? String(reply.value) : reply.kind
 }
 
 test('a new password counts at once; connections under the old one end, those of other users stay', async () => {

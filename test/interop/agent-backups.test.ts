@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
 import { RespClient } from '../../agent/redis/resp/client.ts'
-import type { Reply } from '../../agent/redis/resp/decode.ts'
+import type { Reply } from '../../agent/redis/resp/reply-decoder.ts'
 import { databaseRow, DataNode } from '../support/data-node.ts'
 import { until } from '../support/until.ts'
 
@@ -38,7 +38,8 @@ async function say(client: RespClient, ...words: string[]): Promise<string> {
 
 function textOf(reply: Reply): string {
   if (reply.kind === 'list') return reply.items.map(textOf).join(' ')
-  return reply.kind === 'null' ? '(nil)' : reply.kind === 'number' ? String(reply.value) : reply.text
+  if (reply.kind === 'null') return '(nil)'
+  return reply.kind === 'text' || reply.kind === 'error' ? reply.text : reply.kind === 'number' ? String(reply.value) : reply.kind
 }
 
 interface Taken {

@@ -11,7 +11,7 @@ import { afterEach, expect, test } from 'vitest'
 import { DENIED_COMMANDS } from '../../agent/redis/engine/acl.ts'
 import type { ServiceRow } from '../../lib/feed/messages.ts'
 import { RespClient } from '../../agent/redis/resp/client.ts'
-import type { Reply } from '../../agent/redis/resp/decode.ts'
+import type { Reply } from '../../agent/redis/resp/reply-decoder.ts'
 import { databaseRow, DataNode, dialerChange } from '../support/data-node.ts'
 import type { DataNodeOptions } from '../support/data-node.ts'
 import { until } from '../support/until.ts'
@@ -45,7 +45,8 @@ async function say(client: RespClient, ...words: string[]): Promise<string> {
 
 function textOf(reply: Reply): string {
   if (reply.kind === 'list') return reply.items.map(textOf).join(' ')
-  return reply.kind === 'null' ? '(nil)' : reply.kind === 'number' ? String(reply.value) : reply.text
+  if (reply.kind === 'null') return '(nil)'
+  return reply.kind === 'text' || reply.kind === 'error' ? reply.text : reply.kind === 'number' ? String(reply.value) : reply.kind
 }
 
 test('an engine stands behind its walls, and its data in its own directory', async () => {

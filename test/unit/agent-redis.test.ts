@@ -11,8 +11,6 @@ import { engineConfiguration } from '../../agent/redis/engine/configuration.ts'
 import { EngineDirectories } from '../../agent/redis/engine/directory.ts'
 import { engineSpecification } from '../../agent/redis/engine/specification.ts'
 import { engineCommand } from '../../agent/redis/engine/walls.ts'
-import { decodeReply } from '../../agent/redis/resp/decode.ts'
-import { encodeCommand } from '../../agent/redis/resp/encode.ts'
 import { serviceRow } from '../../lib/feed/messages.ts'
 import { databaseRow } from '../support/data-node.ts'
 import { testSeed } from '../support/random.ts'
@@ -20,30 +18,6 @@ import { testSeed } from '../support/random.ts'
 const row = (placements: Parameters<typeof databaseRow>[1], secret = 'replication of db') =>
   serviceRow.parse(databaseRow('db', placements, 'pw', { replicationSecret: secret }).row)
 const specification = (secret?: string) => engineSpecification(row([{ node: 'mad', role: 'primary' }], secret), 'mad')
-
-test('replies: whole ones are read, parts wait, nonsense ends', () => {
-  const whole = Buffer.from('*4\r\n$2\r\nab\r\n:-7\r\n$-1\r\n*1\r\n+OK\r\n')
-  expect(decodeReply(whole)).toEqual({
-    state: 'done',
-    end: whole.length,
-    reply: { kind: 'list', items: [{ kind: 'text', text: 'ab' }, { kind: 'number', value: -7 }, { kind: 'null' }, { kind: 'list', items: [{ kind: 'text', text: 'OK' }] }] },
-  })
-  for (let end = 0; end < whole.length; end++) expect(decodeReply(whole.subarray(0, end))).toEqual({ state: 'incomplete' })
-  for (const bad of ['?\r\n', ':x\r\n', '$9999999999\r\n', '*99999\r\n', '$1\r\nabc\r\n', '*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n+x\r\n']) {
-    expect(decodeReply(Buffer.from(bad)), bad).toEqual({ state: 'invalid' })
-  }
-})
-
-test('a command decodes as the list of its words', () => {
-  fc.assert(
-    fc.property(fc.array(fc.string({ unit: 'grapheme' }), { minLength: 1, maxLength: 8 }), (words) => {
-      const encoded = encodeCommand(words)
-      const items = words.map((text) => ({ kind: 'text', text: Buffer.from(text).toString() }))
-      expect(decodeReply(encoded)).toEqual({ state: 'done', end: encoded.length, reply: { kind: 'list', items } })
-    }),
-    { seed: testSeed('resp') },
-  )
-})
 
 test('no secret can add a line to a configuration', () => {
   fc.assert(

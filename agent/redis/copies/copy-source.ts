@@ -7,8 +7,8 @@ import { timingSafeEqual } from 'node:crypto'
 import { createServer } from 'node:net'
 import type { AddressInfo, Server, Socket } from 'node:net'
 import { listenInNamespace, setLoopbackUp } from '../../../lib/kernel/namespaces.ts'
-import { decodeReply } from '../resp/decode.ts'
 import { encodeCommand } from '../resp/encode.ts'
+import { RequestReader } from '../resp/request-reader.ts'
 
 export interface CopyContent {
   readonly bytes: number
@@ -20,7 +20,8 @@ const HOST = '127.0.0.1'
 const PORT = 6379
 /** Below the engine's repl-timeout. */
 const PING_MS = 2000
-const MAX_HELD_BYTES = 64 * 1024
+/** An engine says no more than this to its primary. */
+const REQUESTS = { maxArguments: 64, maxBulkBytes: 4096, maxLineBytes: 4096, keepWords: 4, keepBytes: 4096 }
 const FULL_RESYNC = `+FULLRESYNC ${'0'.repeat(39)}1 1\r\n`
 
 export class CopySource {
@@ -56,7 +57,7 @@ export class CopySource {
   }
 
   #serve(socket: Socket): void {
-    let held: Buffer = Buffer.alloc(0)
+    const requests = new RequestReader(REQUESTS)
     let known = false
     this.#sockets.add(socket)
     let ping: NodeJS.Timeout | undefined
@@ -66,16 +67,11 @@ export class CopySource {
       this.#sockets.delete(socket)
     })
     socket.on('data', (chunk: Buffer) => {
-      held = Buffer.concat([held, chunk])
-      while (held.length > 0) {
-        const decoded = decodeReply(held)
-        if (decoded.state === 'incomplete') break
-        if (decoded.state === 'invalid' || decoded.reply.kind !== 'list') {
-          socket.destroy()
-          return
-        }
-        held = held.subarray(decoded.end)
-        const words = decoded.reply.items.map((item) => (item.kind === 'text' ? item.text : ''))
+      for (let at = 0; at < chunk.length; at = requests.offset) {
+        const step = requests.step(chunk, at)
+        if (step === 'invalid') socket.destroy()
+        if (step !== 'done') return
+        const words = requests.words.map(String)
         const name = words[0]?.toUpperCase()
         if (name === 'AUTH') known = this.#knows(words.at(-1) ?? '')
         if (name === 'AUTH') socket.write(known ? '+OK\r\n' : '-WRONGPASS\r\n')
@@ -85,7 +81,6 @@ export class CopySource {
         else if (name === 'PSYNC') void this.#send(socket).then((whole) => (ping = whole ? setInterval(() => socket.write(encodeCommand(['PING'])), PING_MS) : undefined))
         else if (name === 'REPLCONF' && words[1]?.toUpperCase() !== 'ACK') socket.write('+OK\r\n')
       }
-      if (held.length > MAX_HELD_BYTES) socket.destroy()
     })
   }
 

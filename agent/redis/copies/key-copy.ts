@@ -4,7 +4,7 @@
  */
 import { NearcastError } from '../../../lib/errors.ts'
 import type { RespClient } from '../resp/client.ts'
-import type { Reply } from '../resp/decode.ts'
+import type { Reply } from '../resp/reply-decoder.ts'
 
 /** Both ends speak `latin1`: keys and values are any bytes. */
 export interface KeyCopy {

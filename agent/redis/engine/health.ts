@@ -4,7 +4,7 @@
  * LOADING is an answer, not health; BUSY (a long script) and MISCONF (it can't write its file, and says so to PING too)
  * are: reads are served. Anything else, or nothing in time, closes the connection, and the next check opens another.
  */
-import type { Reply } from '../resp/decode.ts'
+import type { Reply } from '../resp/reply-decoder.ts'
 import { RespClient } from '../resp/client.ts'
 import { AGENT_USER } from './acl.ts'
 

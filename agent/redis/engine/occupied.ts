@@ -1,6 +1,6 @@
 /** What those get who fill a running engine from elsewhere while no client is sent to it (Supervisor.occupy). */
 import type { RespClient } from '../resp/client.ts'
-import type { DecodeOptions, Reply } from '../resp/decode.ts'
+import type { DecodeOptions, Reply } from '../resp/reply-decoder.ts'
 import type { EngineHealth } from './health.ts'
 
 export interface OccupiedEngine {

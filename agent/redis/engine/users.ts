@@ -6,7 +6,7 @@
  * before clients are sent to it, and one that it refuses is left out and told.
  */
 import { liveForMs } from '../../../lib/live-policy.ts'
-import type { Reply } from '../resp/decode.ts'
+import type { Reply } from '../resp/reply-decoder.ts'
 import { tenantRules } from './acl.ts'
 import type { EngineSpecification, EngineUser } from './specification.ts'
 

@@ -7,9 +7,9 @@
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import { NearcastError } from '../../../lib/errors.ts'
-import { decodeReply, MAX_REPLY_BYTES } from './decode.ts'
-import type { DecodeOptions, Reply } from './decode.ts'
 import { encodeCommand } from './encode.ts'
+import { ReplyDecoder } from './reply-decoder.ts'
+import type { DecodeOptions, Reply } from './reply-decoder.ts'
 
 interface Waiting {
   readonly resolve: (reply: Reply) => void
@@ -20,13 +20,14 @@ interface Waiting {
 export class RespClient {
   readonly #socket: Socket
   readonly #waiting: Waiting[] = []
-  #held: Buffer = Buffer.alloc(0)
+  readonly #decoder: ReplyDecoder
+  readonly #encoding: 'utf8' | 'latin1'
   #closed = false
-  readonly #decoding: Required<DecodeOptions>
 
   /** `place`: a Unix socket's path, or what dials. Connects at once; a failure to do so fails the first command. */
-  constructor(place: string | (() => Socket), { maxBytes = MAX_REPLY_BYTES, encoding = 'utf8' }: DecodeOptions = {}) {
-    this.#decoding = { maxBytes, encoding }
+  constructor(place: string | (() => Socket), options: DecodeOptions = {}) {
+    this.#decoder = new ReplyDecoder(options)
+    this.#encoding = options.encoding ?? 'utf8'
     this.#socket = typeof place === 'string' ? connect({ path: place }) : place()
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     this.#socket.on('error', () => this.close())
@@ -43,7 +44,7 @@ export class RespClient {
     return new Promise((resolve, reject) => {
       const waiting: Waiting = { resolve, reject: () => reject(notAnswering(words)), timer: setTimeout(() => this.#late(waiting), timeoutMs) }
       this.#waiting.push(waiting)
-      this.#socket.write(encodeCommand(words, this.#decoding.encoding))
+      this.#socket.write(encodeCommand(words, this.#encoding))
     })
   }
 
@@ -66,19 +67,14 @@ export class RespClient {
   }
 
   #onData(chunk: Buffer): void {
-    this.#held = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk])
-    let offset = 0
-    while (offset < this.#held.length) {
-      const decoded = decodeReply(this.#held, offset, this.#decoding)
-      if (decoded.state === 'incomplete') break
+    const { replies, invalid } = this.#decoder.push(chunk)
+    for (const reply of replies) {
       const waiting = this.#waiting.shift()
-      if (decoded.state === 'invalid' || waiting === undefined) return this.close()
-      offset = decoded.end
+      if (waiting === undefined) return this.close()
       clearTimeout(waiting.timer)
-      waiting.resolve(decoded.reply)
+      waiting.resolve(reply)
     }
-    this.#held = this.#held.subarray(offset)
-    if (this.#held.length > this.#decoding.maxBytes) this.close()
+    if (invalid) this.close()
   }
 }
 
