@@ -7,14 +7,15 @@ import { DEFAULT_PREFIX, networkOf, parseIpv6 } from '../lib/address.ts'
 import type { NetworkId } from '../lib/address.ts'
 import { LOG_LEVELS } from '../lib/log.ts'
 import { WANTED_PLANES } from '../lib/plane/wanted.ts'
+import { GATEWAY } from './host/ruleset.ts'
 
 const id = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'use 1 to 40 lower-case letters, digits and dashes')
 const milliseconds = (least: number, most: number) => z.int().min(least).max(most)
 
 const ingress = z.strictObject({
-  /** A network interface that leads to clients of one network, and of no other. */
+  /** A network interface that leads to clients of one network, and of no other; or the one of a gateway on this host. */
   interface: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/, 'use the name of a network interface'),
-  /** That network: `fdaa:0:1::/48`. */
+  /** That network: `fdaa:0:1::/48`; or `gateway`. */
   network: z.string().max(43),
 })
 
@@ -113,7 +114,7 @@ export const proxyConfig = z
     const seen = new Set<string>()
     config.ingress.forEach((entry, index) => {
       if (ingressNetwork(entry.network, prefix) === null) {
-        const message = `"${entry.network}" must be a network of the address plan, like ${config.prefix}:0:1::/48`
+        const message = `"${entry.network}" must be a network of the address plan, like ${config.prefix}:0:1::/48, or "${GATEWAY}"`
         context.addIssue({ code: 'custom', path: ['ingress', index, 'network'], message })
       }
       if (seen.has(entry.interface)) {
@@ -126,8 +127,9 @@ export const proxyConfig = z
 
 export type ProxyConfig = z.infer<typeof proxyConfig>
 
-/** The network of `fdaa:0:1::/48`, or null when it isn't one of the plan. */
-export function ingressNetwork(text: string, prefix: number): NetworkId | null {
+/** The network of `fdaa:0:1::/48`, `gateway` as it is, or null when it is neither. */
+export function ingressNetwork(text: string, prefix: number): NetworkId | typeof GATEWAY | null {
+  if (text === GATEWAY) return GATEWAY
   const [address, length, ...rest] = text.split('/')
   if (address === undefined || length !== '48' || rest.length > 0) return null
   try {

@@ -14,19 +14,29 @@ import { announceReady, Lifecycle, stopOnSignals } from '../lib/lifecycle.ts'
 import { createLogger } from '../lib/log.ts'
 import type { Logger } from '../lib/log.ts'
 import { Metrics } from '../lib/metrics.ts'
-import { choosePlane } from '../lib/plane/choose.ts'
+import { choosePlane, planeChoice } from '../lib/plane/choose.ts'
 import { programOptions, exitWith, keepCompiled } from '../lib/program.ts'
-import { ingressNetwork, proxyConfig } from './config.ts'
+import { StandardOutput } from '../lib/standard-output.ts'
+import type { Carrier } from './carrier.ts'
+import { dataThreads, ingressNetwork, proxyConfig } from './config.ts'
 import type { ProxyConfig } from './config.ts'
-import { DataPath, prefixOf } from './data-path.ts'
+import { prefixOf } from './data-path.ts'
 import { Feed } from './feed.ts'
 import { HostWall } from './host/wall.ts'
-import { runCommand } from './host/command.ts'
+import { runCommand } from '../lib/host-command.ts'
 import { Journal } from './journal.ts'
 import { Listeners } from './listeners.ts'
-import { Measures } from './measures.ts'
+import { LocalCarrier } from './local-carrier.ts'
+import type { LocalCarrierOptions } from './local-carrier.ts'
+import { Measures, measureState } from './measures.ts'
 import { Nodes } from './nearest/nodes.ts'
+import { eventsFor } from './record-events.ts'
+import { Routes } from './routes.ts'
 import { status } from './status.ts'
+import { TablesInForce } from './tables-in-force.ts'
+import { DataThreads } from './threads/data-threads.ts'
+import type { DataThreadsOptions } from './threads/data-threads.ts'
+import { TallyBook } from './threads/tally.ts'
 import { openTlsEdge } from './tls/edge.ts'
 
 const PROGRAM = 'proxy 0.1.0'
@@ -52,46 +62,29 @@ export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Li
   if (wall) lifecycle.started('host wall', () => wall.stop())
 
   const tls = { ca: identity.ca, certificate: identity.certificate, key: identity.key }
-  const onHealth = (node: string): void => data.nodeChanged(node)
+  const onHealth = (node: string): void => carrier.nodeChanged(node)
   const nodes = new Nodes({ self, host: config.host, tls, health: config.health, log, now, random: Math.random, onHealth })
   lifecycle.started('nodes', () => nodes.close())
-  const journal = new Journal({ log, prefix, now, regionOf: (node) => nodes.get(node)?.row.region ?? null })
-  const edge = openTlsEdge(config.tls, log, now)
+  const edge = openTlsEdge(config.tls, log, now, (shared) => threads?.useTls(shared))
   lifecycle.started('tls', () => edge.close())
 
-  const { plane, reason } = choosePlane(config.plane, { onDefect: (id, error) => log.error({ id, error }, 'defect in a connection') })
-  log.info({ plane: plane.name, reason }, 'plane')
-  metrics.gauge('plane', 'Who moves the bytes', ['plane']).set({ plane: plane.name }, 1)
-  lifecycle.started('plane', () => plane.destroy())
-  const data = new DataPath({
-    config,
-    plane,
-    nodes,
-    tls: edge,
-    events: {
-      ended: (record) => {
-        journal.ended(record)
-        measures.ended(record)
-      },
-      dialled: (node, outcome) => measures.dialled(node, outcome),
-      hit: (hit) => measures.limited(hit),
-      shadowed: (id, source, destination, denial) => {
-        journal.shadowed(id, source, destination, denial)
-        measures.shadowed(denial)
-      },
-    },
-    now,
-    log,
-  })
-  lifecycle.started('data path', () => data.close())
-  const { routes, entrance, limits } = data
-  const listeners = new Listeners({ plane, accept: data.accept, log })
-  const feed = new Feed({ routes, tables: data.tables, listeners, host: wall, log })
+  const { name: plane, reason } = planeChoice(config.plane)
+  const count = plane === 'uring' ? dataThreads(config.dataThreads) : 0
+  log.info({ plane, reason, dataThreads: count }, 'plane')
+  metrics.gauge('plane', 'Who moves the bytes', ['plane']).set({ plane }, 1)
+  const book = new TallyBook(metrics)
+  const measures = new Measures(book)
+  const threads = count === 0 ? null : await startThreads({ count, config, hopTls: tls, nodes, edge, prefix, book, log })
+  const carrier: Carrier = threads ?? carryHere({ config, nodes, edge, prefix, measures, now, log })
+  lifecycle.started('carrier', () => carrier.close())
+  const { routes } = carrier
+  const listeners = new Listeners({ plane: carrier.plane, accept: carrier.accept, log })
+  const feed = new Feed({ routes, tables: carrier.tables, listeners, host: wall, log })
   // oxlint-disable-next-line require-await -- a throw is to become a rejection
   const ask = async (name: string, params: unknown): Promise<unknown> => {
     const { state, revision } = reader
-    if (name === 'explain') return data.explain(params, revision)
-    if (name === 'status') return status({ proxy: config.id, region: config.region, state, revision, nodes, entrance, routes, listeners, samples: wantsSamples(params) })
+    if (name === 'explain') return carrier.explain(params, revision)
+    if (name === 'status') return status({ proxy: config.id, region: config.region, state, revision, nodes, connections: carrier.open, routes, listeners, samples: wantsSamples(params) })
     throw new NearcastError('feed.ask-failed', `A proxy of this version can't answer "${name}".`)
   }
   const reader = new FeedReader({
@@ -103,17 +96,18 @@ export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Li
     apply: (table, changes) => feed.apply(table, changes),
     ask,
   })
-  const measures = new Measures(metrics, {
-    openConnections: () => entrance.open,
-    rejected: () => listeners.rejected,
+  measureState(metrics, {
+    openConnections: () => carrier.open,
+    rejected: () => listeners.rejected + (threads?.rejected ?? 0),
+    replacedThreads: () => threads?.replaced ?? 0,
     addresses: () => routes.size,
     ports: () => listeners.ports().length,
     nodes: () => nodes.all(),
     feed: () => ({ state: reader.state, revision: reader.revision }),
     dropped: () => wall?.dropped ?? [],
-    waiting: () => data.turnstile.admissions.waiting,
-    rates: () => limits.rates(),
-    tls: () => edge.state(),
+    waiting: () => carrier.waiting,
+    rates: () => carrier.rates(),
+    tls: () => ({ ...edge.state(), handshakes: carrier.handshakes }),
   })
 
   const ready = (): string[] => [...feed.faults, ...edge.faults(), ...(lifecycle.state === 'draining' ? ['stopping'] : [])]
@@ -122,13 +116,38 @@ export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Li
   if (admin) log.info({ adminPort: admin.port }, 'admin')
 
   lifecycle.started('listeners', async () => {
-    entrance.drain()
+    carrier.drain()
     await listeners.closeExcept([])
   })
   lifecycle.started('feed', () => feed.stop())
   lifecycle.started('feed reader', () => reader.stop())
   await reader.start()
   return { adminPort: admin?.port ?? null, ports: () => listeners.ports(), stop: () => lifecycle.stop() }
+}
+
+function carryHere({ config, nodes, edge, prefix, measures, now: clock, log }: Pick<LocalCarrierOptions, 'nodes' | 'edge' | 'now' | 'log'> & { config: ProxyConfig; prefix: number; measures: Measures; nodes: Nodes }): LocalCarrier {
+  const { plane } = choosePlane(config.plane, { onDefect: (id, error) => log.error({ id, error }, 'defect in a connection') })
+  const journal = new Journal({ log, prefix, now: clock, regionOf: (node) => nodes.get(node)?.row.region ?? null })
+  return new LocalCarrier({ config, plane, nodes, edge, events: eventsFor(journal, measures), now: clock, log })
+}
+
+function startThreads({ config, prefix, nodes, log, ...rest }: Pick<DataThreadsOptions, 'count' | 'hopTls' | 'nodes' | 'edge' | 'book' | 'log'> & { config: ProxyConfig; prefix: number }): Promise<DataThreads> {
+  const routes = new Routes(prefix)
+  const output = new StandardOutput()
+  const nobody = (): void => undefined
+  const tables = new TablesInForce({
+    routes,
+    nodes,
+    nearest: { forget: nobody, forgetExcept: nobody },
+    limits: { replace: nobody, putNetwork: nobody, putAddress: nobody, removeAddress: nobody },
+    revocations: { review: nobody },
+    log,
+  })
+  const fatal = (thread: number, why: string): void => {
+    log.error({ thread, why }, 'a data thread is lost, and with it this process')
+    process.exit(1)
+  }
+  return DataThreads.start({ ...rest, config, nodes, routes, tables, write: (line) => output.write(line), log, fatal })
 }
 
 /** The question of a latency report. */

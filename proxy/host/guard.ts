@@ -4,7 +4,7 @@
  * removed (`nft flush ruleset`, as a reload of nftables.service does) is put back when the counters are read next.
  */
 import { NearcastError } from '../../lib/errors.ts'
-import type { RunCommand } from './command.ts'
+import type { RunCommand } from '../../lib/host-command.ts'
 import { DROP_REASONS, ELSEWHERE, TABLE, counterName, portsChange, ruleset } from './ruleset.ts'
 import type { DropReason, Ingress } from './ruleset.ts'
 

@@ -9,7 +9,7 @@
 import { flycastPrefix } from '../../lib/address.ts'
 import type { NetworkId } from '../../lib/address.ts'
 import { NearcastError } from '../../lib/errors.ts'
-import type { RunCommand } from './command.ts'
+import type { RunCommand } from '../../lib/host-command.ts'
 import { contains, parseCidr } from './cidr.ts'
 
 /** `ip route … proto 78`: free in /etc/iproute2/rt_protos. */

@@ -1,10 +1,12 @@
 /**
  * The nftables rules of a proxy's host, as text. Pure. What they keep (SECURITY.md, "Where a source can be believed"):
  *
- *   client -> host   only from the interface's own /48 (IPv6 has no reverse-path filter), only to Flycast addresses,
+ *   client -> host   only from the interface's own /48 (IPv6 has no reverse-path filter) and from no WireGuard peer, only to Flycast addresses,
  *                    there only TCP to ports of the proxy; ping to the own network's. A foreign Flycast address may be
  *                    dialled: the proxy's one rule refuses, counts and names it. Closed ports, networks that aren't
  *                    here and foreign addresses look alike: a reset. Other sockets of the host can't be reached.
+ *   gateway -> host  the same for WireGuard peers of every network, and for nobody else: which peer may use which source, and
+ *                    that a packet stays in its network, is the gateway's own promise (router/gateway/inner-packets.ts).
  *   host -> client   only replies from Flycast addresses: nobody dials into a customer's network.
  *   through the host nothing: it is no router for clients.
  *   elsewhere -> host  no Flycast address: their clients come in by the interfaces that are named here.
@@ -19,8 +21,11 @@ export const TABLE = 'inet nearcast'
 
 export interface Ingress {
   readonly interface: string
-  readonly network: NetworkId
+  readonly network: NetworkId | typeof GATEWAY
 }
+
+/** The interface of a gateway beside this proxy (router/gateway): clients of every network come in by it. */
+export const GATEWAY = 'gateway'
 
 /** Why a packet was dropped (`closed`: answered with a reset), counted per interface. */
 export const DROP_REASONS = ['ipv4', 'link', 'spoofed', 'outside', 'foreign', 'protocol', 'closed', 'forwarded', 'reach'] as const
@@ -35,8 +40,6 @@ export function counterName(index: number, reason: DropReason): string {
 }
 
 export function ruleset(ingress: readonly Ingress[], prefix: number, ports: readonly number[]): string {
-  const plan = prefix.toString(16)
-  const flycast = (field: 'saddr' | 'daddr', operator: '==' | '!='): string => `ip6 ${field} & ffff:0:0:ffff:ffff:: ${operator} ${plan}:0:0:0:1::`
   const verdicts = (key: 'iifname' | 'oifname', chain: string): string =>
     ingress.length === 0 ? '' : `    ${key} vmap { ${ingress.map((each, index) => `"${each.interface}" : goto ${chain}_${index}`).join(', ')} }`
   const counters = ingress.flatMap((_, index) => DROP_REASONS.map((reason) => `  counter ${counterName(index, reason)} { }`))
@@ -49,12 +52,12 @@ ${counters.join('\n')}
     type inet_service
 ${ports.length === 0 ? '' : `    elements = { ${ports.join(', ')} }`}
   }
-${ingress.map((each, index) => chains(each, index, prefix, flycast)).join('\n')}
+${ingress.map((each, index) => chains(each, index, prefix)).join('\n')}
   chain prerouting {
     type filter hook prerouting priority raw; policy accept;
 ${verdicts('iifname', 'in')}
     iifname "lo" accept
-    ${flycast('daddr', '==')} counter name ${ELSEWHERE} drop
+    ${flycast(prefix, 'daddr', '==')} counter name ${ELSEWHERE} drop
   }
   chain forward {
     type filter hook forward priority filter; policy accept;
@@ -75,22 +78,28 @@ export function portsChange(ports: readonly number[]): string {
   return `flush set ${TABLE} ports\n${add}`
 }
 
-function chains(ingress: Ingress, index: number, prefix: number, flycast: (field: 'saddr' | 'daddr', operator: '==' | '!=') => string): string {
-  const network = networkPrefix(ingress.network, prefix)
+type Field = 'saddr' | 'daddr'
+type Operator = '==' | '!='
+
+/** Of any network: only the first 16 bits and the host part are compared. */
+function hostPart(prefix: number, host: string): (field: Field, operator: Operator) => string {
+  return (field, operator) => `ip6 ${field} & ffff:0:0:ffff:ffff:: ${operator} ${prefix.toString(16)}:0:0:${host}::`
+}
+
+function flycast(prefix: number, field: Field, operator: Operator): string {
+  return hostPart(prefix, '0:1')(field, operator)
+}
+
+function chains(ingress: Ingress, index: number, prefix: number): string {
   const drop = (reason: DropReason): string => `counter name ${counterName(index, reason)} drop`
-  return `  chain in_${index} {
-    meta nfproto != ipv6 ${drop('ipv4')}
-    icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 ip6 saddr { ::, fe80::/10, ${network} } ip6 daddr { fe80::/10, ff02::/16 } accept
-    ip6 saddr fe80::/10 ${drop('link')}
-    ip6 daddr { fe80::/10, ff00::/8 } ${drop('link')}
-    ip6 saddr != ${network} ${drop('spoofed')}
-    ${flycast('saddr', '==')} ${drop('spoofed')}
-    ${flycast('daddr', '!=')} ${drop('outside')}
-    meta l4proto tcp goto tcp_${index}
-    ip6 daddr != ${network} ${drop('foreign')}
-    icmpv6 type { echo-request, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
-    ${drop('protocol')}
-  }
+  const isPeer = hostPart(prefix, 'ffff:ffff')
+  const toFlycast = `    ${flycast(prefix, 'daddr', '!=')} ${drop('outside')}
+    meta l4proto tcp goto tcp_${index}`
+  const pings = '    icmpv6 type { echo-request, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept'
+  const reply = (clients: string): string => `    ${clients} ${flycast(prefix, 'saddr', '==')} tcp flags & (syn | ack) != syn accept
+    ${clients} ${flycast(prefix, 'saddr', '==')} icmpv6 type echo-reply accept
+    ${drop('reach')}`
+  return `${ingress.network === GATEWAY ? ofGateway() : ofNetwork(networkPrefix(ingress.network, prefix))}
   chain tcp_${index} {
     tcp dport @ports fib daddr type local accept
     counter name ${counterName(index, 'closed')} reject with tcp reset
@@ -100,12 +109,39 @@ function chains(ingress: Ingress, index: number, prefix: number, flycast: (field
   }
   chain reach_${index} {
     ${drop('reach')}
+  }`
+
+  function ofNetwork(network: string): string {
+    return `  chain in_${index} {
+    meta nfproto != ipv6 ${drop('ipv4')}
+    icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 ip6 saddr { ::, fe80::/10, ${network} } ip6 daddr { fe80::/10, ff02::/16 } accept
+    ip6 saddr fe80::/10 ${drop('link')}
+    ip6 daddr { fe80::/10, ff00::/8 } ${drop('link')}
+    ip6 saddr != ${network} ${drop('spoofed')}
+    ${flycast(prefix, 'saddr', '==')} ${drop('spoofed')}
+    ${isPeer('saddr', '==')} ${drop('spoofed')}
+${toFlycast}
+    ip6 daddr != ${network} ${drop('foreign')}
+${pings}
+    ${drop('protocol')}
   }
   chain out_${index} {
     icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept
     icmpv6 type mld2-listener-report ip6 daddr ff02::16 accept
-    ip6 daddr ${network} ${flycast('saddr', '==')} tcp flags & (syn | ack) != syn accept
-    ip6 daddr ${network} ${flycast('saddr', '==')} icmpv6 type echo-reply accept
-    ${drop('reach')}
+${reply(`ip6 daddr ${network}`)}
   }`
+  }
+
+  function ofGateway(): string {
+    return `  chain in_${index} {
+    meta nfproto != ipv6 ${drop('ipv4')}
+    ${isPeer('saddr', '!=')} ${drop('spoofed')}
+${toFlycast}
+${pings}
+    ${drop('protocol')}
+  }
+  chain out_${index} {
+${reply(isPeer('daddr', '=='))}
+  }`
+  }
 }

@@ -5,7 +5,7 @@
 import type { NetworkId } from '../../lib/address.ts'
 import { asNearcastError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
-import type { RunCommand } from './command.ts'
+import type { RunCommand } from '../../lib/host-command.ts'
 import { Guard } from './guard.ts'
 import type { Dropped } from './guard.ts'
 import { Prefixes } from './prefixes.ts'

@@ -25,7 +25,7 @@ async function run(script: string, stdout: number | 'ignore' = 'ignore'): Promis
 
 test('no descriptors left: a command of the host is an error', async () => {
   const said = await run(`${USE_UP}
-    import { runCommand } from '${AT}proxy/host/command.ts'
+    import { runCommand } from '${AT}lib/host-command.ts'
     useUp()
     await runCommand('ip', ['-V']).catch(({ code }) => process._rawDebug(code))
     setTimeout(() => process._rawDebug('alive'), 50)`)

@@ -14,10 +14,10 @@ import { Denials } from '../../proxy/denials.ts'
 import { Entrance } from '../../proxy/entrance.ts'
 import { openingFor } from '../../proxy/headers.ts'
 import { contains, parseCidr } from '../../proxy/host/cidr.ts'
-import { runCommand } from '../../proxy/host/command.ts'
+import { runCommand } from '../../lib/host-command.ts'
 import { Guard } from '../../proxy/host/guard.ts'
 import { Prefixes } from '../../proxy/host/prefixes.ts'
-import { ruleset } from '../../proxy/host/ruleset.ts'
+import { GATEWAY, ruleset } from '../../proxy/host/ruleset.ts'
 import { Listeners, MAX_PORTS } from '../../proxy/listeners.ts'
 import type { Decision } from '../../proxy/routes.ts'
 
@@ -270,7 +270,7 @@ describe('host', () => {
   const able = spawnSync('unshare', [...isolated, 'nft', 'list', 'ruleset']).status === 0
 
   test.skipIf(!able)(`nft takes the rules, with and without interfaces${able ? '' : ' (skipped: needs user namespaces and nft)'}`, () => {
-    const odd = [{ interface: 'a.b-c_1', network }, { interface: '0x', network: asNetworkId(0xffff_ffff) }]
+    const odd = [{ interface: 'a.b-c_1', network }, { interface: '0x', network: asNetworkId(0xffff_ffff) }, { interface: 'wg', network: GATEWAY }]
     for (const rules of [ruleset([], 0xfdaa, []), ruleset(odd, 0xfd0a, [1, 65_535])]) {
       const { status, stderr } = spawnSync('unshare', [...isolated, 'nft', '-f', '-'], { input: rules + rules })
       expect({ status, stderr: stderr.toString() }).toEqual({ status: 0, stderr: '' })
@@ -279,7 +279,7 @@ describe('host', () => {
 
   test.skipIf(!able)('without the privilege the error says what to do', async () => {
     // A user namespace of one's own gives no right over the network of the one outside.
-    const script = `import('./proxy/host/command.ts').then(({ runCommand }) => runCommand('nft', ['-f', '-'], 'add table inet nearcast_test')).then(() => console.log('installed'), (error) => console.log(error.code))`
+    const script = `import('./lib/host-command.ts').then(({ runCommand }) => runCommand('nft', ['-f', '-'], 'add table inet nearcast_test')).then(() => console.log('installed'), (error) => console.log(error.code))`
     const { stdout } = spawnSync('unshare', ['--user', '--map-root-user', process.execPath, '-e', script], { encoding: 'utf8' })
     expect(stdout.trim()).toBe('host.denied')
   })

@@ -3,7 +3,7 @@
  * into errors that name the command to look at. Nothing here goes through a shell.
  */
 import { spawn } from 'node:child_process'
-import { NearcastError } from '../../lib/errors.ts'
+import { NearcastError } from './errors.ts'
 
 /** A command that takes longer hangs, it doesn't work. */
 const TIMEOUT_MS = 10_000
