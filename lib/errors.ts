@@ -96,6 +96,7 @@ export const CODES = {
   'store.locked': 409,
   'store.unavailable': 503,
   'token.expired': 401,
+  'thread.ended': 503,
   'tls.certificate-invalid': 500,
   'tls.certificate-unreadable': 500,
   'tls.client-ca-invalid': 400,

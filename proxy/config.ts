@@ -2,6 +2,7 @@
  * What a proxy can be told: every key of proxy.toml, with its default. Read by lib/config.ts, shown in
  * nearcast.example.toml. Defaults are applied here and nowhere else.
  */
+import { availableParallelism } from 'node:os'
 import { z } from 'zod'
 import { DEFAULT_PREFIX, networkOf, parseIpv6 } from '../lib/address.ts'
 import type { NetworkId } from '../lib/address.ts'
@@ -39,6 +40,11 @@ export const proxyConfig = z
       .default(DEFAULT_PREFIX.toString(16)),
     /** Who moves the bytes: `portable` is Node's sockets, and what `auto` takes; `uring` is the kernel's io_uring. */
     plane: z.enum(WANTED_PLANES).default('auto'),
+    /**
+     * Threads that carry connections on the io_uring plane, beside the one that keeps tables and probes: `auto` is one per
+     * processor, 0 lets that one carry them too. All connections of a network meet the same thread.
+     */
+    dataThreads: z.union([z.literal('auto'), z.int().min(0).max(64)]).default('auto'),
     /** Whether this program installs routes and nftables rules itself. false: the operator has done so. */
     manageHost: z.boolean().default(true),
     /** The interfaces whose source addresses can be believed, each for one network. */
@@ -126,6 +132,10 @@ export const proxyConfig = z
   })
 
 export type ProxyConfig = z.infer<typeof proxyConfig>
+
+export function dataThreads(wanted: ProxyConfig['dataThreads']): number {
+  return wanted === 'auto' ? availableParallelism() : wanted
+}
 
 /** The network of `fdaa:0:1::/48`, `gateway` as it is, or null when it is neither. */
 export function ingressNetwork(text: string, prefix: number): NetworkId | typeof GATEWAY | null {

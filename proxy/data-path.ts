@@ -35,6 +35,8 @@ export interface DataPathEvents {
   readonly dialled: (node: string, outcome: string) => void
   readonly hit: (hit: LimitHit) => void
   readonly shadowed: NonNullable<EntranceOptions['onShadowed']>
+  /** So many are open now. */
+  readonly opened?: (open: number) => void
 }
 
 export interface DataPathOptions {
@@ -80,6 +82,7 @@ export class DataPath {
       onHit: events.hit,
       onShadowed: events.shadowed,
       ...(roomForOneMore && { roomForOneMore }),
+      ...(events.opened && { onOpen: events.opened }),
     })
     this.limits = new Limits({ turnstile: this.turnstile, plane, now })
     this.#departures = new Departures({ nowMs: now, setTimer: quietTimer, cut: (id) => void plane.cut(id) })

@@ -18,6 +18,8 @@ export interface EntranceOptions {
   readonly onHit: (hit: LimitHit) => void
   /** Where others carry connections under the same `maxConnections`. */
   readonly roomForOneMore?: () => boolean
+  /** So many are open now. */
+  readonly onOpen?: (open: number) => void
   /** The rule says no, but the service is in shadow mode. */
   readonly onShadowed?: (id: number, source: SocketAddress, destination: SocketAddress, denial: Denial) => void
 }
@@ -57,6 +59,7 @@ export class Entrance {
     const entry = this.#options.turnstile.enter(id, visitor)
     if (entry === 'refused') return { allowed: false, reason: 'limit', sourceNetwork: network, network }
     this.#open.set(id, { network, address, service, generation, node: null, session: null })
+    this.#options.onOpen?.(this.#open.size)
     this.#perNetwork.set(network, (this.#perNetwork.get(network) ?? 0) + 1)
     this.#by.address.add(address, id)
     this.#by.service.add(service, id)
@@ -68,6 +71,7 @@ export class Entrance {
     const connection = this.#open.get(id)
     if (!connection) return
     this.#open.delete(id)
+    this.#options.onOpen?.(this.#open.size)
     this.#options.turnstile.leave(id)
     const { network, address, service, node } = connection
     const left = (this.#perNetwork.get(network) ?? 1) - 1

@@ -55,10 +55,9 @@ export class Feed {
   /** Calls may overlap: tables change at once, the host in order. Never rejects: what failed is named, and tried again. */
   apply(table: FeedTable, changes: Changes): Promise<FailedService[]> {
     const { tables } = this.#options
-    if (typeof changes === 'string') tables.replace(table)
-    else tables.change(changes)
+    const inForce = typeof changes === 'string' ? tables.replace(table) : tables.change(changes)
     const touched = typeof changes === 'string' ? null : touchedNetworks(changes)
-    return this.#enqueue(touched, servicesOf(changes, table))
+    return this.#enqueue(touched, servicesOf(changes, table), inForce)
   }
 
   /** Stops the retries; the last step under way ends by itself. */
@@ -68,8 +67,11 @@ export class Feed {
     await this.#queue
   }
 
-  #enqueue(touched: ReadonlySet<NetworkId> | null, services: () => readonly string[]): Promise<FailedService[]> {
-    const step = this.#queue.then(() => this.#bringInLine(touched, services))
+  #enqueue(touched: ReadonlySet<NetworkId> | null, services: () => readonly string[], inForce: Promise<void> | void): Promise<FailedService[]> {
+    const step = this.#queue.then(async () => {
+      await inForce
+      return this.#bringInLine(touched, services)
+    })
     this.#queue = step.then(() => undefined)
     return step
   }
@@ -100,7 +102,7 @@ export class Feed {
     this.#faults = [...new Set([...(fault ? [`${fault.code}: ${fault.message}`] : []), ...failed.map(({ code, message }) => `${code}: ${message}`)])]
     clearTimeout(this.#retry)
     if (this.#faults.length > 0 && !this.#stopped) {
-      this.#retry = setTimeout(() => void this.#enqueue(null, () => []), RETRY_MS)
+      this.#retry = setTimeout(() => void this.#enqueue(null, () => [], undefined), RETRY_MS)
       this.#retry.unref()
     }
     return failed.slice(0, MAX_FAILED)

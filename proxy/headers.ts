@@ -14,12 +14,10 @@ import type { Opening } from './connection.ts'
 import type { Node } from './nearest/node.ts'
 import type { ClientTlsRecord } from './tls/client-tls.ts'
 
-/** The data thread that numbers the headers; the portable plane has one. */
-const WORKER = 0
-
 /** What is read of a node; Node has it. */
 export type DialledNode = Pick<Node, 'row' | 'target'> & {
-  readonly session: { readonly session: Uint8Array | null; nextCounter(): bigint } | null
+  /** Each thread that dials numbers its headers by itself. */
+  readonly session: { readonly session: Uint8Array | null; readonly worker: number; nextCounter(): bigint } | null
 }
 
 export interface SignedOpening extends Opening {
@@ -55,7 +53,7 @@ export function openingFor(
     generation: route.generation,
     epoch: key.epoch,
     session,
-    worker: WORKER,
+    worker: node.session.worker,
     counter: node.session.nextCounter(),
     source,
     destination,

@@ -62,7 +62,9 @@ export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Li
   if (wall) lifecycle.started('host wall', () => wall.stop())
 
   const tls = { ca: identity.ca, certificate: identity.certificate, key: identity.key }
-  const onHealth = (node: string): void => carrier.nodeChanged(node)
+  let threads: DataThreads | null = null
+  let carrier: Carrier | null = null
+  const onHealth = (node: string): void => carrier?.nodeChanged(node)
   const nodes = new Nodes({ self, host: config.host, tls, health: config.health, log, now, random: Math.random, onHealth })
   lifecycle.started('nodes', () => nodes.close())
   const edge = openTlsEdge(config.tls, log, now, (shared) => threads?.useTls(shared))
@@ -74,17 +76,19 @@ export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Li
   metrics.gauge('plane', 'Who moves the bytes', ['plane']).set({ plane }, 1)
   const book = new TallyBook(metrics)
   const measures = new Measures(book)
-  const threads = count === 0 ? null : await startThreads({ count, config, hopTls: tls, nodes, edge, prefix, book, log })
-  const carrier: Carrier = threads ?? carryHere({ config, nodes, edge, prefix, measures, now, log })
-  lifecycle.started('carrier', () => carrier.close())
-  const { routes } = carrier
-  const listeners = new Listeners({ plane: carrier.plane, accept: carrier.accept, log })
-  const feed = new Feed({ routes, tables: carrier.tables, listeners, host: wall, log })
+  threads = count === 0 ? null : await startThreads({ count, config, hopTls: tls, nodes, edge, prefix, book, log })
+  if (threads) drillOnSignal(threads, lifecycle)
+  const carrying: Carrier = threads ?? carryHere({ config, nodes, edge, prefix, measures, now, log })
+  carrier = carrying
+  lifecycle.started('carrier', () => carrying.close())
+  const { routes } = carrying
+  const listeners = new Listeners({ plane: carrying.plane, accept: carrying.accept, log })
+  const feed = new Feed({ routes, tables: carrying.tables, listeners, host: wall, log })
   // oxlint-disable-next-line require-await -- a throw is to become a rejection
   const ask = async (name: string, params: unknown): Promise<unknown> => {
     const { state, revision } = reader
-    if (name === 'explain') return carrier.explain(params, revision)
-    if (name === 'status') return status({ proxy: config.id, region: config.region, state, revision, nodes, connections: carrier.open, routes, listeners, samples: wantsSamples(params) })
+    if (name === 'explain') return carrying.explain(params, revision)
+    if (name === 'status') return status({ proxy: config.id, region: config.region, state, revision, nodes, connections: carrying.open, routes, listeners, samples: wantsSamples(params) })
     throw new NearcastError('feed.ask-failed', `A proxy of this version can't answer "${name}".`)
   }
   const reader = new FeedReader({
@@ -97,7 +101,7 @@ export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Li
     ask,
   })
   measureState(metrics, {
-    openConnections: () => carrier.open,
+    openConnections: () => carrying.open,
     rejected: () => listeners.rejected + (threads?.rejected ?? 0),
     replacedThreads: () => threads?.replaced ?? 0,
     addresses: () => routes.size,
@@ -105,9 +109,9 @@ export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Li
     nodes: () => nodes.all(),
     feed: () => ({ state: reader.state, revision: reader.revision }),
     dropped: () => wall?.dropped ?? [],
-    waiting: () => carrier.waiting,
-    rates: () => carrier.rates(),
-    tls: () => ({ ...edge.state(), handshakes: carrier.handshakes }),
+    waiting: () => carrying.waiting,
+    rates: () => carrying.rates(),
+    tls: () => ({ ...edge.state(), handshakes: carrying.handshakes }),
   })
 
   const ready = (): string[] => [...feed.faults, ...edge.faults(), ...(lifecycle.state === 'draining' ? ['stopping'] : [])]
@@ -116,7 +120,7 @@ export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Li
   if (admin) log.info({ adminPort: admin.port }, 'admin')
 
   lifecycle.started('listeners', async () => {
-    carrier.drain()
+    carrying.drain()
     await listeners.closeExcept([])
   })
   lifecycle.started('feed', () => feed.stop())
@@ -131,10 +135,20 @@ function carryHere({ config, nodes, edge, prefix, measures, now: clock, log }: P
   return new LocalCarrier({ config, plane, nodes, edge, events: eventsFor(journal, measures), now: clock, log })
 }
 
+/** A fault drill: SIGUSR2 ends one data thread after the other as a defect would. */
+function drillOnSignal(threads: DataThreads, lifecycle: Lifecycle): void {
+  let next = 0
+  const drill = (): void => threads.fail(next++)
+  process.on('SIGUSR2', drill)
+  lifecycle.started('drill', () => void process.off('SIGUSR2', drill))
+}
+
+const nobody = (): void => undefined
+
+/** The program's own tables say what is open and to whom; all that concerns connections is the threads'. */
 function startThreads({ config, prefix, nodes, log, ...rest }: Pick<DataThreadsOptions, 'count' | 'hopTls' | 'nodes' | 'edge' | 'book' | 'log'> & { config: ProxyConfig; prefix: number }): Promise<DataThreads> {
   const routes = new Routes(prefix)
   const output = new StandardOutput()
-  const nobody = (): void => undefined
   const tables = new TablesInForce({
     routes,
     nodes,

@@ -2,7 +2,7 @@
  * The proxy's metrics. Everything that a tenant can multiply (networks, services) has a bounded number of label values;
  * later ones are counted together as `other`.
  */
-import type { Counter, Metrics } from '../lib/metrics.ts'
+import type { Metrics } from '../lib/metrics.ts'
 import type { RateWaits } from '../lib/plane/plane.ts'
 import type { ConnectionRecord, Denial } from './connection-record.ts'
 import type { Dropped } from './host/guard.ts'
@@ -19,6 +19,8 @@ const CONNECT_BUCKETS_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05
 export interface MeasuredState {
   readonly openConnections: () => number
   readonly rejected: () => number
+  /** Data threads that took the place of one that had ended. */
+  readonly replacedThreads: () => number
   readonly addresses: () => number
   readonly ports: () => number
   readonly nodes: () => Iterable<Node>
@@ -33,21 +35,35 @@ export interface MeasuredState {
 
 type ServiceLabel = 'network' | 'service'
 
+/** Where it counts: the program's metrics, or a data thread's tally on the way to them. */
+export interface Meter {
+  counter<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Counts<Label>
+  histogram(name: string, help: string, buckets: readonly number[]): Observes
+}
+
+export interface Counts<Label extends string> {
+  inc(labels: Record<Label, string>, value?: number): void
+}
+
+export interface Observes {
+  observe(value: number): void
+}
+
 export class Measures {
-  readonly #connections: Counter<'outcome'>
-  readonly #perService: Counter<ServiceLabel>
-  readonly #bytes: Counter<ServiceLabel | 'direction'>
-  readonly #denied: Counter<'reason'>
-  readonly #shadowed: Counter<'reason'>
-  readonly #dials: Counter<'node' | 'outcome'>
-  readonly #tls: Counter<'mode'>
-  readonly #handshakes: Counter<'version' | 'resumed'>
-  readonly #tlsFailures: Counter<'reason'>
-  readonly #limited: Counter<ServiceLabel | 'org' | 'limit' | 'outcome'>
+  readonly #connections: Counts<'outcome'>
+  readonly #perService: Counts<ServiceLabel>
+  readonly #bytes: Counts<ServiceLabel | 'direction'>
+  readonly #denied: Counts<'reason'>
+  readonly #shadowed: Counts<'reason'>
+  readonly #dials: Counts<'node' | 'outcome'>
+  readonly #tls: Counts<'mode'>
+  readonly #handshakes: Counts<'version' | 'resumed'>
+  readonly #tlsFailures: Counts<'reason'>
+  readonly #limited: Counts<ServiceLabel | 'org' | 'limit' | 'outcome'>
   readonly #ended: (record: ConnectionRecord) => void
   readonly #services = new Set<string>()
 
-  constructor(metrics: Metrics, state: MeasuredState) {
+  constructor(metrics: Meter) {
     this.#connections = metrics.counter('connections_total', 'Ended client connections by outcome', ['outcome'])
     this.#perService = metrics.counter('service_connections_total', 'Ended connections that passed isolation', ['network', 'service'])
     this.#bytes = metrics.counter('bytes_total', 'Payload carried: up is client to node', ['network', 'service', 'direction'])
@@ -65,7 +81,6 @@ export class Measures {
       connect.observe(record.connectMs / 1000)
       duration.observe(record.durationMs / 1000)
     }
-    gauges(metrics, state)
   }
 
   dialled(node: string, outcome: string): void {
@@ -109,7 +124,8 @@ export class Measures {
   }
 }
 
-function gauges(metrics: Metrics, state: MeasuredState): void {
+/** What is read when somebody scrapes. */
+export function measureState(metrics: Metrics, state: MeasuredState): void {
   metrics.gauge('connections_waiting', 'Connections that wait for their turn at a limit', [], (gauge) => gauge.set(state.waiting()))
   metrics.gauge('rate_waits', 'How often a sender was held back since its byte rate was set', ['network', 'address', 'direction'], (gauge) => {
     gauge.reset()
@@ -128,6 +144,7 @@ function gauges(metrics: Metrics, state: MeasuredState): void {
     gauge.set({ outcome: 'failed' }, failed)
   })
   metrics.gauge('connections_open', 'Client connections that are open now', [], (gauge) => gauge.set(state.openConnections()))
+  metrics.gauge('data_threads_replaced', 'Data threads that took the place of one that ended after a defect', [], (gauge) => gauge.set(state.replacedThreads()))
   metrics.gauge('connections_rejected', 'Reset by the plane, which held too many', [], (gauge) => gauge.set(state.rejected()))
   metrics.gauge('addresses', 'Flycast addresses in force', [], (gauge) => gauge.set(state.addresses()))
   metrics.gauge('listeners', 'Ports that are listened on', [], (gauge) => gauge.set(state.ports()))

@@ -26,7 +26,7 @@ import type { TlsEdge } from './tls/client-tls.ts'
 export type ReceivedNode = KnownNode &
   Pick<Node, 'target' | 'patienceMs'> & {
     connections: number
-    readonly session: Pick<SessionClient, 'session' | 'state' | 'unavailable' | 'load' | 'nextCounter' | 'reopen' | 'opened'> | null
+    readonly session: Pick<SessionClient, 'session' | 'worker' | 'unavailable' | 'nextCounter' | 'reopen' | 'opened'> | null
   }
 
 export interface ReceptionOptions {

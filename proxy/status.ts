@@ -1,6 +1,5 @@
 /** What a proxy says of itself when the router asks `status`: nodes as it sees them, what is open, what is in force. */
 import type { Distribution } from '../lib/distribution.ts'
-import type { Entrance } from './entrance.ts'
 import type { Listeners } from './listeners.ts'
 import type { Nodes } from './nearest/nodes.ts'
 import type { SampleWindow } from './nearest/sample-window.ts'
@@ -12,7 +11,8 @@ export interface StatusSources {
   readonly state: string
   readonly revision: number
   readonly nodes: Nodes
-  readonly entrance: Entrance
+  /** Open now. */
+  readonly connections: number
   readonly routes: Routes
   readonly listeners: Listeners
   /** Whether to give the single samples, too. */
@@ -53,14 +53,14 @@ export interface StatusReport {
   readonly nodes: readonly NodeStatus[]
 }
 
-export function status({ proxy, region, state, revision, nodes, entrance, routes, listeners, samples }: StatusSources): StatusReport {
+export function status({ proxy, region, state, revision, nodes, connections: open, routes, listeners, samples }: StatusSources): StatusReport {
   return {
     proxy,
     region,
     feed: { state, revision },
     addresses: routes.size,
     ports: listeners.ports(),
-    connections: entrance.open,
+    connections: open,
     nodes: Array.from(nodes.all(), ({ row, health, reachable, latency, connect, measured, connections, load, session }) => ({
       node: row.id,
       region: row.region,

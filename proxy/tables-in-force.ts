@@ -21,8 +21,9 @@ export interface Rows {
 
 /** Whoever takes the rows over: the tables of this thread, or those of others. */
 export interface TakesRows {
-  replace(rows: Rows): void
-  change(changes: readonly AppliedChange[]): void
+  /** What it returns is waited for: only then are the rows in force. */
+  replace(rows: Rows): Promise<void> | void
+  change(changes: readonly AppliedChange[]): Promise<void> | void
 }
 
 export interface TablesInForceOptions {

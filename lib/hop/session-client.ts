@@ -85,7 +85,10 @@ export class SessionClient {
     return this.#load
   }
 
-  /** For worker 0. Never repeats in the life of this client, so never within a session. */
+  /** Which of the dialer's threads numbers its headers by this client. */
+  readonly worker: number = 0
+
+  /** Never repeats in the life of this client, so never within a session. */
   nextCounter(): bigint {
     return this.#counter++
   }

@@ -15,15 +15,23 @@ export interface ChosenPlane {
   readonly reason: string
 }
 
-/** `support` is asked only where it matters. @throws NearcastError plane.unavailable */
-export function choosePlane(wanted: WantedPlane, options: PlaneOptions = {}, support: () => IoUringSupport = probeIoUring): ChosenPlane {
-  if (wanted === 'uring') return { plane: uring(options, support()), reason: 'configured' }
-  return { plane: new PortablePlane(options), reason: wanted === 'portable' ? 'configured' : autoReason(support()) }
+export interface PlaneChoice {
+  readonly name: Plane['name']
+  readonly reason: string
 }
 
-function uring(options: PlaneOptions, support: IoUringSupport): UringPlane {
-  if (support.answer === 'yes') return new UringPlane(options)
-  throw new NearcastError('plane.unavailable', `io_uring is ${support.kind} here (${support.reason}); set plane to "auto" or "portable", or allow it.`)
+/** `support` is asked only where it matters. @throws NearcastError plane.unavailable */
+export function planeChoice(wanted: WantedPlane, support: () => IoUringSupport = probeIoUring): PlaneChoice {
+  if (wanted !== 'uring') return { name: 'portable', reason: wanted === 'portable' ? 'configured' : autoReason(support()) }
+  const found = support()
+  if (found.answer === 'yes') return { name: 'uring', reason: 'configured' }
+  throw new NearcastError('plane.unavailable', `io_uring is ${found.kind} here (${found.reason}); set plane to "auto" or "portable", or allow it.`)
+}
+
+/** The same, and the plane itself, on this thread. @throws NearcastError plane.unavailable */
+export function choosePlane(wanted: WantedPlane, options: PlaneOptions = {}, support: () => IoUringSupport = probeIoUring): ChosenPlane {
+  const { name, reason } = planeChoice(wanted, support)
+  return { plane: name === 'uring' ? new UringPlane(options) : new PortablePlane(options), reason }
 }
 
 /** What `auto` takes, and why not the other one. */

@@ -73,6 +73,10 @@ export class Connections {
     return connection !== undefined
   }
 
+  cutAll(): void {
+    for (const connection of this.#open.values()) connection.cut()
+  }
+
   setRate(name: string, rate: Rate | null): void {
     this.#rates.set(name, rate)
   }

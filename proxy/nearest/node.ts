@@ -35,7 +35,7 @@ const FIRST_RETRY_MS = 100
 /** Probes are moved by up to this share of the interval, both ways. */
 const JITTER = 0.1
 /** A dial to another host: TCP, TLS, header and its answer, and one to spare. */
-const DIAL_ROUND_TRIPS = 4
+export const DIAL_ROUND_TRIPS = 4
 
 export class Node {
   readonly #options: NodeOptions
@@ -103,8 +103,7 @@ export class Node {
 
   /** Whether `row` is reached the same way, so that health, latency and session stay true. */
   samePlace(row: NodeRow): boolean {
-    const { endpoint, socket, host, hop } = this.#row
-    return endpoint === row.endpoint && socket === row.socket && host === row.host && hop === row.hop
+    return samePlace(this.#row, row)
   }
 
   /** null: it answered. An agent that doesn't answer in time may be waiting for one tenant's engine. */
@@ -172,4 +171,9 @@ export class Node {
     else if (change === 'readmitted') log.info({ node: this.#row.id, region: this.#row.region }, 'node healthy again')
     if (change !== null) this.#options.onHealth?.(this.#row.id)
   }
+}
+
+/** Whether two rows are of a node that is reached the same way. */
+export function samePlace(one: NodeRow, other: NodeRow): boolean {
+  return one.endpoint === other.endpoint && one.socket === other.socket && one.host === other.host && one.hop === other.hop
 }

@@ -32,8 +32,13 @@ export class Termination {
     this.#servers.clear()
   }
 
-  rotateTicketKeys(): void {
-    this.#ticketKeys = randomBytes(TICKET_KEY_BYTES)
+  get ticketKeys(): Uint8Array {
+    return this.#ticketKeys
+  }
+
+  /** Default: new ones. */
+  rotateTicketKeys(keys: Uint8Array = randomBytes(TICKET_KEY_BYTES)): void {
+    this.#ticketKeys = keys
     this.#servers.clear()
   }
 

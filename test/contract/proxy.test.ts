@@ -5,17 +5,29 @@
 import { execFile, spawnSync } from 'node:child_process'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { probeIoUring } from '../../lib/kernel/io-uring-probe.ts'
 
 const isolated = ['--user', '--map-root-user', '--net', '--mount', '--pid', '--fork', '--mount-proc', '--kill-child']
 const probe = spawnSync('unshare', [...isolated, 'sh', '-c', 'command -v ip nft ping openssl && nft list ruleset'])
 const missing = probe.status === 0 ? '' : ' (skipped: needs user namespaces, ip, nft, ping and openssl)'
 
-describe.skipIf(missing)(`a proxy beside its clients${missing}`, () => {
+const uring = probeIoUring()
+const PLANES = [
+  { plane: 'portable', why: missing },
+  { plane: 'uring', why: missing || (uring.answer === 'yes' ? '' : ` (skipped: io_uring is ${uring.kind} here)`) },
+]
+
+describe.each(PLANES)('a proxy beside its clients, $plane plane$why', ({ plane, why }) => {
+  if (why !== '') {
+    test.skip('needs more than is here', () => undefined)
+    return
+  }
+
   let seen: Record<string, unknown> = {}
 
   beforeAll(async () => {
     const scenario = new URL('../support/proxy-scenario.ts', import.meta.url).pathname
-    const { stdout } = await promisify(execFile)('unshare', [...isolated, process.execPath, scenario], { timeout: 19_000, killSignal: 'SIGKILL' })
+    const { stdout } = await promisify(execFile)('unshare', [...isolated, process.execPath, scenario, plane], { timeout: 19_000, killSignal: 'SIGKILL' })
     seen = JSON.parse(stdout) as Record<string, unknown>
   })
 
@@ -112,4 +124,12 @@ describe.skipIf(missing)(`a proxy beside its clients${missing}`, () => {
     expect(seen['secrets']).toBe(false)
     expect(seen['exitCode']).toBe(0)
   })
+
+  if (plane === 'uring') {
+    test('a data thread that fails is replaced: who dials meanwhile is served by the next one', () => {
+      const { received, replaced } = seen['drill'] as { received: string[]; replaced: number }
+      expect(new Set(received)).toEqual(new Set(['hello']))
+      expect(replaced).toBe(received.length)
+    })
+  }
 })

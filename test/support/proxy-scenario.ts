@@ -13,7 +13,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { get } from 'node:http'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
@@ -24,6 +24,8 @@ import type { DialRequest, DialResult } from './dialer.ts'
 import { FakeAgent } from './fake-agent.ts'
 import { until } from './until.ts'
 
+/** The io_uring plane runs with a data thread per processor. */
+const PLANE = process.argv[2] ?? 'portable'
 const ADDRESS = 'fdaa:0:1:0:1::2'
 const UNKNOWN = 'fdaa:0:1:0:1::3'
 const PORT = 6379
@@ -71,6 +73,10 @@ class Proxy {
     this.#child = spawn(process.execPath, ['proxy/main.ts', '--config', config], { stdio: ['ignore', 'pipe', 'inherit'] })
     const { stdout } = this.#child
     if (stdout) createInterface({ input: stdout }).on('line', (line) => this.lines.push(JSON.parse(line) as Record<string, unknown>))
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name)
   }
 
   find(msg: string): Record<string, unknown> | undefined {
@@ -145,6 +151,7 @@ async function prepareState(directory: string, near: string, far: string): Promi
 id = "mad-1"
 host = "here"
 region = "mad"
+plane = "${PLANE}"
 stateDir = "${directory}"
 router = "https://[::1]:1"
 [[ingress]]
@@ -166,6 +173,23 @@ listen = "127.0.0.1:${OPERATOR_PORT}"
 `
   writeFileSync(join(directory, 'proxy.toml'), config)
   return key
+}
+
+/** Each data thread fails twice; first that ends what is still open, then who dials meanwhile waits for the next thread. */
+async function drill(proxy: Proxy, acme: Dialer): Promise<unknown> {
+  const dial = { host: ADDRESS, port: PORT, send: 'hello' }
+  const said = (words: string): number => proxy.lines.filter(({ msg }) => String(msg).startsWith(words)).length
+  const threads = availableParallelism()
+  const received: unknown[] = []
+  for (let round = 1; round <= 2 * threads; round++) {
+    proxy.signal('SIGUSR2')
+    await until('the thread fails', () => said('defect in a data thread') === round)
+    if (round > threads) received.push((await acme.dial({ ...dial, timeoutMs: 5000 })).received)
+    await until('the thread is replaced', () => said('data thread replaced') === round)
+    if (round > threads) received.push((await acme.dial(dial)).received)
+  }
+  const metrics = await fetchText(OPERATOR_PORT, '/metrics')
+  return { received: received.map((words) => String(words).split(':')[1]), replaced: metric(metrics, 'nearcast_proxy_data_threads_replaced') }
 }
 
 async function run(directory: string): Promise<Record<string, unknown>> {
@@ -273,6 +297,7 @@ async function run(directory: string): Promise<Record<string, unknown>> {
     seen['secrets'] = JSON.stringify(proxy.lines).includes(key) || metrics.includes(key)
     chosen.mode = 'well'
     await until('the agent is well again', () => proxy.find('node healthy again') !== undefined)
+    if (PLANE === 'uring') seen['drill'] = await drill(proxy, acme)
     seen['exitCode'] = await proxy.stop()
     return seen
   } finally {

@@ -9,7 +9,7 @@ import { parse } from 'yaml'
 import { z } from 'zod'
 import { AgentMetrics } from '../../agent/metrics.ts'
 import { Metrics } from '../../lib/metrics.ts'
-import { Measures } from '../../proxy/measures.ts'
+import { Measures, measureState } from '../../proxy/measures.ts'
 import { routerMetrics } from '../../router/metrics.ts'
 import type { TestRegistry } from '../support/registry.ts'
 import { startRegistry } from '../support/registry.ts'
@@ -48,7 +48,8 @@ const tls = (): { handshakes: 0; certificates: []; reloads: { succeeded: 0; fail
 beforeAll(async () => {
   registry = await startRegistry()
   const proxy = new Metrics('proxy')
-  const measured = new Measures(proxy, { openConnections: none, rejected: none, addresses: none, ports: none, nodes: empty, feed: () => ({ state: 'connected', revision: 0 }), dropped: empty, waiting: none, tls, rates: empty })
+  const measured = new Measures(proxy)
+  measureState(proxy, { openConnections: none, rejected: none, replacedThreads: none, addresses: none, ports: none, nodes: empty, feed: () => ({ state: 'connected', revision: 0 }), dropped: empty, waiting: none, tls, rates: empty })
   expect(measured).toBeInstanceOf(Measures)
   const agent = new AgentMetrics()
   agent.observe({ perService: () => new Map(), supervisors: () => new Map(), backends: () => new Map(), sessions: none, revision: none }, null)

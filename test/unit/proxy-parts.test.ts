@@ -141,7 +141,7 @@ describe('headers', () => {
     return {
       row: { id: 'mad-1', region: 'mad', host: 'h', hop, endpoint: '[::1]:1', keys },
       target: { kind: 'unix', path: '/x' },
-      session: hop === 'signed-v2' ? { session, nextCounter: () => counter++ } : null,
+      session: hop === 'signed-v2' ? { session, worker: 0, nextCounter: () => counter++ } : null,
     }
   }
 
@@ -270,7 +270,7 @@ describe('host', () => {
   const able = spawnSync('unshare', [...isolated, 'nft', 'list', 'ruleset']).status === 0
 
   test.skipIf(!able)(`nft takes the rules, with and without interfaces${able ? '' : ' (skipped: needs user namespaces and nft)'}`, () => {
-    const odd = [{ interface: 'a.b-c_1', network }, { interface: '0x', network: asNetworkId(0xffff_ffff) }, { interface: 'wg', network: GATEWAY }]
+    const odd = [{ interface: 'a.b-c_1', network }, { interface: '0x', network: asNetworkId(0xffff_ffff) }, { interface: 'wg', network: GATEWAY } as const]
     for (const rules of [ruleset([], 0xfdaa, []), ruleset(odd, 0xfd0a, [1, 65_535])]) {
       const { status, stderr } = spawnSync('unshare', [...isolated, 'nft', '-f', '-'], { input: rules + rules })
       expect({ status, stderr: stderr.toString() }).toEqual({ status: 0, stderr: '' })

@@ -20,12 +20,17 @@ import type { RingLoop, RingUser } from './ring-loop.ts'
 const RETRY_MS = 100
 
 /** @throws NearcastError listen.in-use, listen.denied, listen.failed */
-export async function acceptOnRing(loop: RingLoop, options: ListenOptions, connections: Connections): Promise<Listener> {
+export async function acceptOnRing(loop: RingLoop, options: RingListenOptions, connections: Connections): Promise<RingListener> {
   const { descriptor, path } = await openListener(options.target)
   return new RingListener(loop, descriptor, path, options, connections)
 }
 
-class RingListener implements Listener, RingUser {
+export interface RingListenOptions extends ListenOptions {
+  /** Accepted by another plane from the same socket, and nobody's yet: they are this listener's first ones. */
+  readonly accepted?: readonly number[]
+}
+
+export class RingListener implements Listener, RingUser {
   readonly port: number
   readonly rejected = { limit: 0, handshake: 0 }
   readonly #loop: RingLoop
@@ -33,7 +38,7 @@ class RingListener implements Listener, RingUser {
   /** Removed with the listener; null when it isn't ours to remove. */
   readonly #path: string | null
   readonly #unix: boolean
-  readonly #options: ListenOptions
+  readonly #options: RingListenOptions
   readonly #connections: Connections
   readonly #slot: number
   #open = 0
@@ -42,8 +47,10 @@ class RingListener implements Listener, RingUser {
   #retry: NodeJS.Timeout | undefined
   #closing: Promise<void> | undefined
   #ended: (() => void) | undefined
+  /** Since `abandon`: nobody's connections. */
+  #orphans: number[] | null = null
 
-  constructor(loop: RingLoop, descriptor: Descriptor, path: string | null, options: ListenOptions, connections: Connections) {
+  constructor(loop: RingLoop, descriptor: Descriptor, path: string | null, options: RingListenOptions, connections: Connections) {
     this.#loop = loop
     this.#descriptor = descriptor
     this.#path = path
@@ -53,6 +60,7 @@ class RingListener implements Listener, RingUser {
     this.#unix = name !== null && isUnixName(name)
     this.port = name === null || this.#unix ? 0 : name.readUInt16BE(2)
     this.#slot = loop.join(this)
+    for (const fd of options.accepted ?? []) this.#accepted(fd)
     this.#accept()
   }
 
@@ -76,6 +84,10 @@ class RingListener implements Listener, RingUser {
   }
 
   #accepted(fd: number): void {
+    if (this.#orphans) {
+      this.#orphans.push(fd)
+      return
+    }
     const { maxConnections = MAX_CONNECTIONS } = this.#options
     if (this.#closing || this.#open >= maxConnections) {
       if (!this.#closing) this.rejected.limit++
@@ -102,10 +114,21 @@ class RingListener implements Listener, RingUser {
     return this.#closing
   }
 
+  /**
+   * Stops accepting without closing the listening socket: it goes on as somebody else's. @returns a list of what is accepted
+   * until the ring is quiet, for the same one.
+   */
+  abandon(): readonly number[] {
+    this.#orphans = []
+    void this.close()
+    return this.#orphans
+  }
+
   #endWhenQuiet(): void {
     if (this.#armed || this.#cancelling) return
     this.#loop.leave(this.#slot)
-    this.#descriptor.close()
+    if (this.#orphans) this.#descriptor.give()
+    else this.#descriptor.close()
     this.#ended?.()
   }
 }

@@ -3,7 +3,7 @@
  *
  * Each user has a slot and a generation; both travel in the entry, so that a completion for somebody who has gone finds
  * nobody, even when the slot is another's by then. A turn submits, reaps and tells until nothing is left to do. Who calls
- * `turn` and when is a driver's business (hosted.ts); a thread of its own would call `wait`.
+ * `turn` and when is a driver's business (hosted.ts).
  */
 import { IoUring } from '../../kernel/io-uring.ts'
 import { ProvidedBuffers } from '../../kernel/provided-buffers.ts'
@@ -32,6 +32,9 @@ const MAX_ROUNDS = 8
 
 /** What a completion was of. At most 15. */
 export const OPERATION = { receive: 1, send: 2, poll: 3, close: 4, connect: 5, accept: 6, cancel: 7, room: 8 } as const
+
+/** Nobody writes it: to wait for a moment. */
+const PAUSE = new Int32Array(new SharedArrayBuffer(4))
 
 export interface RingUser {
   completed(operation: number, result: number, flags: number): void
@@ -172,10 +175,17 @@ export class RingLoop {
     }
   }
 
-  /** For a thread that has nothing else to do: blocks until something completes. */
-  wait(): void {
-    this.ring.enter(1)
-    this.turn()
+  /** Blocks until nobody uses the ring any more, or until time is over. What users throw is theirs: the rest goes on. */
+  drain(timeoutMs: number): void {
+    const deadlineMs = performance.now() + timeoutMs
+    while (this.#used > 0 && performance.now() < deadlineMs) {
+      try {
+        this.turn()
+      } catch {
+        // It has failed before.
+      }
+      if (this.#used > 0 && !this.ring.hasWork) Atomics.wait(PAUSE, 0, 0, 1)
+    }
   }
 
   readonly #completed = (low: number, high: number, result: number, flags: number): void => {

@@ -5,14 +5,18 @@
  * Passes the same contract as the portable plane (test/contract). Needs Linux 6.0; better since 6.1 and 6.6.
  */
 import { Connections } from '../connections.ts'
-import type { ListenOptions, Listener, Plane, Rate, RateWaits } from '../plane.ts'
+import type { Listener, Plane, Rate, RateWaits } from '../plane.ts'
 import type { PlaneOptions } from '../portable.ts'
 import { acceptOnNode } from '../portable-accept.ts'
-import { acceptOnRing } from './accept.ts'
+import { acceptOnRing, RingListener } from './accept.ts'
+import type { RingListenOptions } from './accept.ts'
 import { dialOn } from './dial.ts'
 import { Hosted } from './hosted.ts'
 import { RingLoop } from './ring-loop.ts'
 import type { RingLoopOptions } from './ring-loop.ts'
+
+/** For the kernel to close what is cut. */
+const ABANDON_MS = 500
 
 /** For metrics and tests: what the plane holds of the ring at present. */
 export interface RingUse {
@@ -32,6 +36,7 @@ export class UringPlane implements Plane {
   readonly #hosted: Hosted
   readonly #connections: Connections
   readonly #listeners = new Set<Listener>()
+  readonly #onRing = new WeakMap<Listener, RingListener>()
   #destroying: Promise<void> | undefined
 
   /** @throws NearcastError kernel.call-failed, kernel.unsupported: ask the probe before. */
@@ -51,7 +56,7 @@ export class UringPlane implements Plane {
     return { users, buffers: buffers.taken, bufferBytes: buffers.bytes, stale }
   }
 
-  async listen(options: ListenOptions): Promise<Listener> {
+  async listen(options: RingListenOptions): Promise<Listener> {
     const { target } = options
     const tls = 'tls' in target && target.tls !== undefined
     const accepting = tls ? await acceptOnNode(options, this.#connections) : await acceptOnRing(this.#loop, options, this.#connections)
@@ -64,6 +69,7 @@ export class UringPlane implements Plane {
         this.#hold()
       },
     }
+    if (accepting instanceof RingListener) this.#onRing.set(listener, accepting)
     this.#listeners.add(listener)
     this.#hold()
     if (this.#destroying) await listener.close()
@@ -85,6 +91,20 @@ export class UringPlane implements Plane {
 
   rateWaits(name: string): RateWaits | null {
     return this.#connections.rateWaits(name)
+  }
+
+  /**
+   * After a defect, when the thread is about to end: cuts what is open, now, and ends the ring. Listening sockets stay open
+   * under their numbers. @returns for each of `listeners` the connections that came meanwhile, as descriptors, untouched.
+   */
+  abandon(listeners: readonly Listener[]): readonly (readonly number[])[] {
+    this.#destroying ??= Promise.resolve()
+    this.#hosted.end()
+    const accepted = listeners.map((listener) => this.#onRing.get(listener)?.abandon() ?? [])
+    this.#connections.cutAll()
+    this.#loop.drain(ABANDON_MS)
+    this.#loop.end()
+    return accepted
   }
 
   destroy(): Promise<void> {
