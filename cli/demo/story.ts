@@ -9,6 +9,7 @@ import { REDIS_ACCESS_STEP } from './redis-access-step.ts'
 import { REDIS_BACKUP_STEP } from './redis-backup-step.ts'
 import type { Step, StepContext } from './step.ts'
 import { check, said, until } from './step.ts'
+import { WIREGUARD_STEP } from './wireguard-step.ts'
 
 interface Redis {
   readonly url: string
@@ -251,6 +252,7 @@ export const STORY: readonly Step[] = [
   POSTGRES_STEP,
   REDIS_ACCESS_STEP,
   REDIS_BACKUP_STEP,
+  WIREGUARD_STEP,
   {
     name: 'grant',
     beside: true,

@@ -17,12 +17,12 @@ import { EdgeCertificates } from './edge-certificates.ts'
 import { RUN_DIRECTORY } from './inside-protocol.ts'
 import { Links, relaySpec } from './links.ts'
 import { appAddressCommands, planNetwork } from './network-plan.ts'
-import { NETEM_PROBE, ipScript, networkScript } from './network-script.ts'
+import { NETEM_PROBE, TUN_PROBE, ipScript, networkScript } from './network-script.ts'
 import type { ProgramState } from './kept-program.ts'
 import { isHeld } from './kept-program.ts'
 import { programFile } from './program-file.ts'
 import type { PlannedProgram } from './programs.ts'
-import { PROGRAM_ENVIRONMENT, adminSocket, logFile, planAgent, planForwarder, planProxy, planRouter } from './programs.ts'
+import { PROGRAM_ENVIRONMENT, adminSocket, logFile, planAgent, planForwarder, planGateway, planProxy, planRouter } from './programs.ts'
 import type { Topology } from './topology.ts'
 import { FIRST_INHERITED_FD, World } from './world.ts'
 
@@ -34,9 +34,11 @@ const TOKEN_BYTES = 32
 
 export interface ClusterOptions {
   readonly topology: Topology
-  /** Opened outside; the cluster takes both descriptors over and closes them here. */
+  /** These are opened outside; the cluster takes their descriptors over and closes them here. */
   readonly api: ListeningSocket
   readonly forward: ListeningSocket
+  /** UDP, one for each gateway of the topology. */
+  readonly gateways: readonly ListeningSocket[]
   readonly progress: (step: string) => void
 }
 
@@ -66,6 +68,9 @@ export class Cluster {
   appAddresses: readonly AppAddress[] = []
   databases: readonly RedisObject[] = []
   readonly edge: EdgeCertificates
+  /** Why there are no gateways, though the topology names some; null when there are. */
+  noGateways: string | null = null
+  readonly #gatewayPorts: readonly number[]
   readonly #progress: (step: string) => void
   readonly #names = new Map<string, readonly ServiceName[]>()
 
@@ -77,18 +82,17 @@ export class Cluster {
     this.token = token
     this.apiUrl = `http://127.0.0.1:${options.api.port}`
     this.forwardPort = options.forward.port
+    this.#gatewayPorts = options.gateways.map(({ port }) => port)
     this.client = new ApiClient({ url: this.apiUrl, token })
     this.#progress = options.progress
   }
 
   /** The world with its network; nothing runs in it yet. @throws NearcastError dev.* */
   static async open(options: ClusterOptions): Promise<Cluster> {
-    const { topology, api, forward, progress } = options
+    const { topology, api, forward, gateways, progress } = options
+    const fds = [api, forward, ...gateways].map(({ fd }) => fd)
     progress('namespaces')
-    const world = await World.open([api.fd, forward.fd]).finally(() => {
-      closeSync(api.fd)
-      closeSync(forward.fd)
-    })
+    const world = await World.open(fds).finally(() => fds.forEach((fd) => closeSync(fd)))
     try {
       const kind = (await world.call('script', { text: NETEM_PROBE })).trim() === 'yes' ? 'netem' : 'relay'
       progress(`network: ${topology.hosts.length} hosts, ${topology.appHosts.length} app hosts, ${topology.links.length} links (${kind})`)
@@ -145,15 +149,30 @@ export class Cluster {
   async #startPrograms(): Promise<void> {
     const { topology, networks } = this
     const agents = topology.hosts.filter(({ agent }) => agent)
-    this.#progress(`${agents.length} agents, ${topology.hosts.length} proxies`)
-    const joining = [...agents.map((host) => ({ host, kind: 'agent' as const })), ...topology.hosts.map((host) => ({ host, kind: 'proxy' as const }))]
+    this.noGateways = topology.gateways.length === 0 ? null : await this.#lacksTun()
+    const gateways = this.noGateways === null ? topology.gateways : []
+    this.#progress(`${agents.length} agents, ${topology.hosts.length} proxies, ${gateways.length} gateways${this.noGateways === null ? '' : ` (${this.noGateways})`}`)
+    const joining = [
+      ...agents.map((host) => ({ host, kind: 'agent' as const })),
+      ...topology.hosts.map((host) => ({ host, kind: 'proxy' as const })),
+      ...gateways.map((host) => ({ host, kind: 'gateway' as const })),
+    ]
     const planned = await Promise.all(
       joining.map(async ({ host, kind }) => {
         const { token } = await this.client.post('/v1/join-tokens', { kind, id: host.id, region: host.region, host: host.id }, joinToken)
-        return kind === 'agent' ? planAgent(topology, host, token) : planProxy(topology, host, token, networks)
+        if (kind === 'agent') return planAgent(topology, host, token)
+        if (kind === 'proxy') return planProxy(topology, host, token, networks)
+        const index = topology.gateways.indexOf(host)
+        return planGateway(topology, host, token, { fd: FIRST_INHERITED_FD + 2 + index, port: this.#gatewayPorts[index] ?? 0 })
       }),
     )
     await this.#run(planned)
+  }
+
+  /** Why there can be no TUN interface in here; null when there can. */
+  async #lacksTun(): Promise<string | null> {
+    const said = (await this.world.call('script', { text: TUN_PROBE })).trim()
+    return said === '' ? null : `no TUN interface: ${said}`
   }
 
   async #createDatabases(): Promise<void> {

@@ -37,3 +37,10 @@ ip netns add netem-probe
 if ${enter('netem-probe')} tc qdisc add dev lo root netem delay 1ms 2>/dev/null; then echo yes; else echo no; fi
 ip netns delete netem-probe
 `
+
+/** Prints why not, or nothing. Ordinary users may not open /dev/net/tun everywhere. */
+export const TUN_PROBE = `
+ip netns add tun-probe
+${enter('tun-probe')} ip tuntap add mode tun name probe 2>&1 || true
+ip netns delete tun-probe
+`

@@ -7,12 +7,14 @@ import type { ProgramSpec } from './kept-program.ts'
 import { programFile } from './program-file.ts'
 import type { AppHost, Host, Topology } from './topology.ts'
 
-export type ProgramKind = 'router' | 'agent' | 'proxy'
+export type ProgramKind = 'router' | 'agent' | 'proxy' | 'gateway'
 
 /** Certificates of all proxies: they share process 1's file system. */
 export const TLS_DIRECTORY = `${RUN_DIRECTORY}/tls`
 const FEED_PORT = 7300
 export const HOP_PORT = 7400
+const WIREGUARD_PORT = 51820
+const GATEWAY_INTERFACE = 'nearcast-wg'
 
 export interface ProgramFile {
   readonly path: string
@@ -72,7 +74,7 @@ function plan(host: Host, kind: ProgramKind, configuration: Record<string, unkno
     spec: {
       id,
       namespace: host.id,
-      command: [process.execPath, programFile(`${kind}/main`), '--config', path],
+      command: [process.execPath, programFile(kind === 'gateway' ? 'router/gateway/main' : `${kind}/main`), '--config', path],
       env: { ...PROGRAM_ENVIRONMENT, ...extra.env },
       ...(extra.fds && { fds: extra.fds }),
       logFile: logFile(id),
@@ -119,8 +121,18 @@ const QUICK_HEALTH = { intervalMs: 500, timeoutMs: 1500, failures: 2, successes:
 /** `networks`: organization -> its network's /48. */
 export function planProxy(topology: Topology, host: Host, token: string, networks: ReadonlyMap<string, string>): PlannedProgram {
   const { keys, file } = joining(topology, host, 'proxy', token)
-  const ingress = topology.appHosts.filter((app) => app.host === host.id).map((app) => ({ interface: app.ingress, network: networks.get(app.org) ?? '' }))
+  const apps = topology.appHosts.filter((app) => app.host === host.id).map((app) => ({ interface: app.ingress, network: networks.get(app.org) ?? '' }))
+  const ingress = topology.gateways.includes(host) ? [...apps, { interface: GATEWAY_INTERFACE, network: 'gateway' }] : apps
   return plan(host, 'proxy', { ...keys, manageHost: true, ingress, plane: topology.plane, health: QUICK_HEALTH, tls: { directory: TLS_DIRECTORY } }, { files: [file] })
+}
+
+/** `outside`: a UDP socket of the machine's own network, as process 1's descriptor, and its port. */
+export function planGateway(topology: Topology, host: Host, token: string, outside: { readonly fd: number; readonly port: number }): PlannedProgram {
+  const { keys, file } = joining(topology, host, 'gateway', token)
+  // From the machine itself, and from inside the cluster.
+  const advertise = [`127.0.0.1:${outside.port}`, `[${host.address}]:${WIREGUARD_PORT}`]
+  const wireguard = { listen: ['fd:3', `[::]:${WIREGUARD_PORT}`] }
+  return plan(host, 'gateway', { ...keys, advertise, wireguard, tun: { name: GATEWAY_INTERFACE } }, { files: [file], fds: [outside.fd] })
 }
 
 export function planForwarder(app: AppHost, listenFd: number, address: string, port: number): ProgramSpec {

@@ -4,7 +4,7 @@
  */
 import { NearcastError } from '../../lib/errors.ts'
 import type { WantedPlane } from '../../lib/plane/wanted.ts'
-import { listenTcp } from '../../lib/kernel/listen.ts'
+import { bindUdp, listenTcp } from '../../lib/kernel/listen.ts'
 import type { ListeningSocket } from '../../lib/kernel/listen.ts'
 import { Cluster } from './cluster.ts'
 import type { ClusterInfo } from './control-client.ts'
@@ -58,7 +58,8 @@ export class Supervisor {
     try {
       const api = listenTcp(FORWARD_HOST, options.apiPort)
       const forward = listenPreferred(FORWARD_PORT, options.notice)
-      open = await Cluster.open({ topology, api, forward, progress: options.progress })
+      const gateways = topology.gateways.map(() => bindUdp(FORWARD_HOST, 0))
+      open = await Cluster.open({ topology, api, forward, gateways, progress: options.progress })
     } catch (error) {
       control.close()
       throw error

@@ -15,6 +15,8 @@ const name = z.string().regex(/^[a-z][a-z0-9-]{0,8}$/, 'is 1 to 9 lower-case let
 export const topologySchema = z.strictObject({
   router: hostId,
   region: z.array(z.strictObject({ id: regionId, hosts: z.array(hostId).min(1).max(16) })).min(1).max(16),
+  /** Hosts where WireGuard peers come in. */
+  gateways: z.array(hostId).default([]),
   link: z.array(z.strictObject({ between: z.tuple([regionId, regionId]), rttMs: z.number().min(0).max(10_000) })).default([]),
   org: z.array(z.strictObject({ name, beside: z.enum(['first', 'last']).default('first') })).max(16).default([]),
   /** For agents: engines that nobody uses rest after so long. */
@@ -76,6 +78,7 @@ export interface Topology {
   readonly orgs: readonly string[]
   readonly appHosts: readonly AppHost[]
   readonly databases: readonly DemoDatabase[]
+  readonly gateways: readonly Host[]
   /** 0: engines never rest. */
   readonly idleStopMinutes: number
   /** Of all proxies and agents. */
@@ -102,6 +105,7 @@ export function planTopology(file: z.infer<typeof topologySchema>): Topology {
     if (left === right) throw invalid(`links "${left}" with itself`)
     return { id: `${left}-${right}`, left, right, rttMs }
   })
+  unique(file.gateways, 'names the gateway "%" twice')
   unique(links.map(({ left, right }) => [left, right].toSorted().join('-')), 'lists the link "%" twice')
   const router = hosts.find(({ id }) => id === file.router)
   if (router === undefined) throw invalid(`has its router on "${file.router}", which is none of its hosts`)
@@ -114,6 +118,7 @@ export function planTopology(file: z.infer<typeof topologySchema>): Topology {
     orgs: file.org.map((org) => org.name),
     appHosts: file.org.flatMap((org) => regions.map((region) => appHost(org.name, region, org.beside))),
     databases: file.database,
+    gateways: file.gateways.map((id) => hosts.find((host) => host.id === id) ?? missing(id)),
     idleStopMinutes: file.idleStopMinutes ?? 0,
     plane: file.plane ?? 'auto',
   }
@@ -122,6 +127,10 @@ export function planTopology(file: z.infer<typeof topologySchema>): Topology {
     for (const to of known) if (from !== to && next.get(from)?.get(to) === undefined) throw invalid(`has no path from "${from}" to "${to}"; add a link`)
   }
   return topology
+}
+
+function missing(gateway: string): never {
+  throw invalid(`has a gateway on "${gateway}", which is none of its hosts`)
 }
 
 function appHost(org: string, region: Region, beside: 'first' | 'last'): AppHost {

@@ -1,5 +1,5 @@
 /**
- * A listening TCP socket as a bare descriptor, for handing to another process or to `server.listen({ fd })`.
+ * A listening TCP socket, or a bound UDP one, as a bare descriptor, for handing to another process or to `server.listen({ fd })`.
  *
  * Close-on-exec is set, as on all of Node's descriptors; passing the descriptor by child_process's `stdio` clears it
  * in the child. Whoever called owns the descriptor and closes it.
@@ -10,6 +10,7 @@ import { check, errnoName, systemCalls } from './ffi.ts'
 import { AF_INET6, decodeSocketAddress, encodeSocketAddress } from './socket-address.ts'
 
 const SOCK_STREAM = 1
+const SOCK_DGRAM = 2
 const SOCK_CLOEXEC = 0o2000000
 const SOL_SOCKET = 1
 const SO_REUSEADDR = 2
@@ -34,9 +35,7 @@ export function listenTcp(host: string, port: number): ListeningSocket {
     const where = `${family === AF_INET6 ? `[${host}]` : host}:${port}`
     orFail(calls.bind(fd, bytes, bytes.length), where)
     orFail(calls.listen(fd, BACKLOG), where)
-    const name = Buffer.alloc(28)
-    check(calls.getsockname(fd, name, int32(name.length)), 'getsockname')
-    return { fd, port: decodeSocketAddress(name).port }
+    return { fd, port: decodeSocketAddress(nameOf(fd)).port }
   } catch (error) {
     closeSync(fd)
     throw error
@@ -48,6 +47,32 @@ function orFail(result: number, where: string): void {
   const errno = errnoName(result)
   if (errno === 'EADDRINUSE') throw new NearcastError('listen.in-use', `${where} is already in use; stop what holds it or name another port.`)
   throw new NearcastError('listen.failed', `Can't listen on ${where}: ${errno}.`)
+}
+
+/** A bound UDP socket as a bare descriptor, likewise. `port` 0 lets the kernel pick one. @throws NearcastError listen.in-use, listen.failed */
+export function bindUdp(host: string, port: number): ListeningSocket {
+  const calls = systemCalls()
+  const { family, bytes } = encodeSocketAddress(host, port)
+  const fd = check(calls.socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0), 'socket')
+  try {
+    if (family === AF_INET6) check(calls.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, int32(1), 4), 'IPV6_V6ONLY')
+    orFail(calls.bind(fd, bytes, bytes.length), `UDP ${family === AF_INET6 ? `[${host}]` : host}:${port}`)
+    return { fd, port: decodeSocketAddress(nameOf(fd)).port }
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+}
+
+/** Of a socket that somebody else has opened. @throws NearcastError kernel.call-failed when it is none */
+export function socketFamily(fd: number): 4 | 6 {
+  return nameOf(fd).readUInt16LE(0) === AF_INET6 ? 6 : 4
+}
+
+function nameOf(fd: number): Buffer {
+  const name = Buffer.alloc(28)
+  check(systemCalls().getsockname(fd, name, int32(name.length)), 'getsockname')
+  return name
 }
 
 export function int32(value: number): Uint8Array {

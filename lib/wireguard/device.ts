@@ -84,6 +84,10 @@ export class Device {
     this.#engine.setPrivateKey(privateKey)
   }
 
+  get peerCount(): number {
+    return this.#engine.peerCount
+  }
+
   peers(): PeerStatus[] {
     return [...this.#engine.peers()]
   }

@@ -149,6 +149,10 @@ export class Engine {
     return this.#peers.delete(publicKey)
   }
 
+  get peerCount(): number {
+    return this.#peers.size
+  }
+
   hasPeer(publicKey: string): boolean {
     return this.#peers.has(publicKey)
   }

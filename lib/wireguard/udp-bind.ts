@@ -6,6 +6,7 @@ import { createSocket } from 'node:dgram'
 import type { Socket, SocketOptions } from 'node:dgram'
 import { isIPv6 } from 'node:net'
 import { NearcastError } from '../errors.ts'
+import { socketFamily } from '../kernel/listen.ts'
 import type { Bind, Endpoint } from './bind.ts'
 
 export interface UdpBindOptions {
@@ -14,6 +15,8 @@ export interface UdpBindOptions {
   /** An address each, or null for none. Default: every one of the host. */
   readonly ipv4?: string | null
   readonly ipv6?: string | null
+  /** Instead of all that: a UDP socket that somebody else has opened and bound, which belongs to the bind from here on. */
+  readonly fd?: number
   /** Of each socket's buffers. Default 2 MiB; the system may allow less. */
   readonly bufferBytes?: number
 }
@@ -37,8 +40,9 @@ export class UdpBind implements Bind {
   }
 
   async open(receive: (datagram: Uint8Array, from: Endpoint) => void): Promise<void> {
-    const { ipv4 = '0.0.0.0', ipv6 = '::' } = this.#options
+    const { ipv4 = '0.0.0.0', ipv6 = '::', fd } = this.#options
     try {
+      if (fd !== undefined) return await this.#adopt(fd, receive)
       if (ipv4 !== null) this.#ipv4 = await this.#openOne({ type: 'udp4' }, ipv4, receive)
       if (ipv6 !== null) this.#ipv6 = await this.#openOne({ type: 'udp6', ipv6Only: true }, ipv6, receive)
     } catch (error) {
@@ -61,8 +65,14 @@ export class UdpBind implements Bind {
     await Promise.all(open.map((socket) => new Promise<void>((resolve) => socket.close(resolve))))
   }
 
-  #openOne(family: { readonly type: 'udp4' | 'udp6'; readonly ipv6Only?: boolean }, address: string, receive: (datagram: Uint8Array, from: Endpoint) => void): Promise<Socket> {
+  async #adopt(fd: number, receive: (datagram: Uint8Array, from: Endpoint) => void): Promise<void> {
+    if (socketFamily(fd) === 6) this.#ipv6 = await this.#openOne({ type: 'udp6' }, { fd }, receive)
+    else this.#ipv4 = await this.#openOne({ type: 'udp4' }, { fd }, receive)
+  }
+
+  #openOne(family: { readonly type: 'udp4' | 'udp6'; readonly ipv6Only?: boolean }, place: string | { readonly fd: number }, receive: (datagram: Uint8Array, from: Endpoint) => void): Promise<Socket> {
     const { bufferBytes = 2 << 20 } = this.#options
+    const address = typeof place === 'string' ? place : `descriptor ${place.fd}`
     const socket = createSocket({ ...family, recvBufferSize: bufferBytes, sendBufferSize: bufferBytes, ...(lookup && { lookup }) })
     socket.on('message', (datagram, { address: host, port }) => receive(datagram, { host, port }))
     return new Promise((resolve, reject) => {
@@ -75,13 +85,15 @@ export class UdpBind implements Bind {
             : new NearcastError('listen.failed', `Can't receive at UDP ${where}: ${error.code ?? error.message}.`, { cause: error }),
         )
       })
-      socket.bind(this.#port, address, () => {
+      const bound = (): void => {
         socket.removeAllListeners('error')
         // A datagram that can't be sent (no route, refused) is lost, as on the way.
         socket.on('error', () => {})
         this.#port = socket.address().port
         resolve(socket)
-      })
+      }
+      if (typeof place === 'string') socket.bind(this.#port, place, bound)
+      else socket.bind(place, bound)
     })
   }
 }
