@@ -15,8 +15,8 @@ export const LAYOUT = 0x6e63_0001
 export const CONTROL = {
   layout: 0,
   prefix: 1,
-  seed0: 2,
-  seed1: 3,
+  key0: 2,
+  key1: 3,
   /** Version of the two below: another region of slots is in force. */
   directory: 16,
   base: 17,
@@ -24,6 +24,7 @@ export const CONTROL = {
   /** Odd while slots change places: who found nothing meanwhile looks again. */
   moves: 32,
 } as const
+// look-up.wat has these numbers, too, and those of SLOT.
 export const CONTROL_WORDS = 64
 
 /** A slot: half a cache line. Its network is 0 while it is empty. */

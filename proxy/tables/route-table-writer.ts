@@ -1,6 +1,6 @@
 /**
- * Writes the routes that data threads read (route-table.ts). One of it, in the control thread, over one SharedArrayBuffer
- * whose pages cost memory only once they are used; what only a writer needs (who has which words, which slots belong to a
+ * Writes the routes that data threads read (route-table.ts). One of it, in the control thread, over one shared
+ * memory, whose pages cost memory only once they are used; what only a writer needs (who has which words, which slots belong to a
  * service) is kept beside it, in ordinary memory.
  *
  * Every change is O(1) but those of a service, which reach each of its addresses. A region of slots that gets too full is
@@ -15,9 +15,11 @@ import type { CandidateSet } from './candidate-sets.ts'
 import { CONTROL, LAYOUT, MAX_CANDIDATES, MAX_SERVICE_ID_BYTES, MAX_WORDS, POLICY, POLICY_TLS_MASK, SERVICE_ID_BITS, SLOT_WORDS } from './layout.ts'
 import { kindNumber, tlsNumber } from './route-table.ts'
 import type { RouteKind, RouteTableHandle, RouteTls } from './route-table.ts'
+import { sharedWords } from './shared-words.ts'
 import type { SharedWords } from './shared-words.ts'
 import { Slots } from './slots.ts'
 import type { SlotKey } from './slots.ts'
+import { PAGE_BYTES, webAssembly } from './web-assembly.ts'
 
 export interface RouteTableWriterOptions {
   /** First 16 bits of the address plan. */
@@ -92,19 +94,19 @@ export class RouteTableWriter {
   #networks = 0
 
   constructor({ prefix, seed, expected = DEFAULT_EXPECTED, reserveBytes = MAX_WORDS * 4 }: RouteTableWriterOptions) {
-    const words = Math.min(reserveBytes >>> 2, MAX_WORDS)
-    this.handle = { buffer: new SharedArrayBuffer(words * 4) }
-    this.#words = new Int32Array(this.handle.buffer)
+    const pages = Math.min(Math.ceil(reserveBytes / PAGE_BYTES), (MAX_WORDS * 4) / PAGE_BYTES)
+    this.handle = { memory: new webAssembly.Memory({ initial: pages, maximum: pages, shared: true }) }
+    this.#words = sharedWords(this.handle.memory)
     this.#prefix = prefix
     this.#seed = [seed[0] | 0, seed[1] | 0]
-    this.#arena = new Arena(words)
+    this.#arena = new Arena(this.#words.length)
     this.#sets = new CandidateSets(this.#words, this.#arena)
     // Of services that aren't known; it stays.
     this.#sets.use([], '')
     Atomics.store(this.#words, CONTROL.layout, LAYOUT)
     Atomics.store(this.#words, CONTROL.prefix, prefix)
-    Atomics.store(this.#words, CONTROL.seed0, this.#seed[0])
-    Atomics.store(this.#words, CONTROL.seed1, this.#seed[1])
+    Atomics.store(this.#words, CONTROL.key0, this.#seed[0])
+    Atomics.store(this.#words, CONTROL.key1, this.#seed[1])
     this.#slots = this.#newSlots(capacityFor(expected))
     this.#inForce = this.#slots
     this.#publish()

@@ -4,21 +4,25 @@
  *
  * A reader takes nothing for true that changed while it looked: a slot by its version, a miss by the count of moves, both
  * by the directory, which says what region of slots is in force. It waits only for the few stores that a writer is in the
- * middle of. Pure: no sockets, no clock, no logger.
+ * middle of. Looks by WebAssembly (look-up.ts). Pure: no sockets, no clock, no logger.
  */
 import type { Ipv6 } from '../../lib/address.ts'
-import { keyedHash } from './keyed-hash.ts'
-import { CONTROL, MAX_CANDIDATES, MAX_SERVICE_ID_BYTES, POLICY, POLICY_KIND_MASK, POLICY_LIVE_MASK, POLICY_TLS_MASK, SERVICE_ID_BITS, SET, SLOT, SLOT_WORDS } from './layout.ts'
+import { CONTROL, MAX_CANDIDATES, MAX_SERVICE_ID_BYTES, POLICY, POLICY_KIND_MASK, POLICY_LIVE_MASK, POLICY_TLS_MASK, SERVICE_ID_BITS, SET, SLOT } from './layout.ts'
+import { FOUND, lookUpIn, OWN, UNREST } from './look-up.ts'
+import type { LookUp } from './look-up.ts'
+import { pauseOn, sharedWords } from './shared-words.ts'
 import type { SharedWords } from './shared-words.ts'
-import { pauseOn } from './shared-words.ts'
+import type { Memory } from './web-assembly.ts'
 
 /** Goes to any thread by postMessage or workerData. */
 export interface RouteTableHandle {
-  readonly buffer: SharedArrayBuffer
+  readonly memory: Memory
 }
 
 export type RouteKind = 'redis' | 'tcp' | 'postgres'
 export type RouteTls = 'terminate' | 'passthrough' | 'auto'
+/** The head of a service's record, and the longest id. */
+const RECORD_WORDS = 1 + MAX_SERVICE_ID_BYTES / 4
 const KINDS: readonly RouteKind[] = ['redis', 'tcp', 'postgres']
 const TLS: readonly (RouteTls | null)[] = [null, 'terminate', 'passthrough', 'auto']
 
@@ -68,16 +72,22 @@ export class Target {
 
 export class RouteTable {
   readonly #words: SharedWords
+  readonly #lookUp: LookUp
+  /** What the look-up has read: this thread's alone. */
+  readonly #own: Int32Array
+  readonly #ownBytes: Uint8Array
   readonly #prefix: number
-  readonly #seed0: number
-  readonly #seed1: number
+  readonly #key0: number
+  readonly #key1: number
 
-  constructor(handle: RouteTableHandle) {
-    const words = new Int32Array(handle.buffer)
-    this.#words = words
-    this.#prefix = Atomics.load(words, CONTROL.prefix)
-    this.#seed0 = Atomics.load(words, CONTROL.seed0)
-    this.#seed1 = Atomics.load(words, CONTROL.seed1)
+  constructor({ memory }: RouteTableHandle) {
+    this.#words = sharedWords(memory)
+    this.#lookUp = lookUpIn(memory)
+    this.#own = new Int32Array(this.#lookUp.own.buffer)
+    this.#ownBytes = new Uint8Array(this.#lookUp.own.buffer)
+    this.#prefix = Atomics.load(this.#words, CONTROL.prefix)
+    this.#key0 = Atomics.load(this.#words, CONTROL.key0)
+    this.#key1 = Atomics.load(this.#words, CONTROL.key1)
   }
 
   /** Whether this address is in force, whatever the port; then `into` says as what. */
@@ -86,12 +96,12 @@ export class RouteTable {
     const high = (byte(address, 10) << 8) | byte(address, 11)
     // The host part of Flycast addresses is 1, and their number isn't 0.
     if (((byte(address, 0) << 8) | byte(address, 1)) !== this.#prefix || word(address, 6) !== 1 || (low === 0 && high === 0)) return false
-    return this.#find(word(address, 2), high, low, into)
+    return this.#find(word(address, 2), high, low) && this.#read(into)
   }
 
-  /** The account of a network (0: none), or -1: there is no such network. `into` is overwritten. */
-  network(network: number, into: Route): number {
-    return this.#find(network | 0, 0, 0, into) ? into.account : -1
+  /** The account of a network (0: none), or -1: there is no such network. */
+  network(network: number): number {
+    return this.#find(network | 0, 0, 0) ? (this.#own[SLOT.account] ?? 0) : -1
   }
 
   /**
@@ -99,18 +109,18 @@ export class RouteTable {
    * stands elsewhere: find it again, and decide anew.
    */
   follow(route: Route, into: Target): boolean {
-    const words = this.#words
-    // Read from what may be something else by now; the last look decides.
-    if (route.service <= 0 || route.service + 1 + MAX_SERVICE_ID_BYTES / 4 > words.length) return false
+    const { service } = route
     for (let turn = 0; ; turn++) {
-      const head = Atomics.load(words, route.service)
+      // Read from what may be something else by now; the last look decides.
+      if (service <= 0 || service + RECORD_WORDS > this.#words.length) return false
+      this.#lookUp.copy(service, RECORD_WORDS)
+      const head = this.#own[OWN.copied] ?? 0
       const set = (head >>> SERVICE_ID_BITS) * 2
-      this.#readId(route.service, head, into)
-      const version = this.#readCandidates(set, into)
-      const same = version !== TORN && Atomics.load(words, route.service) === head && Atomics.load(words, set + SET.version) === version
+      this.#readId(head, into)
+      const whole = this.#readCandidates(set, into) && Atomics.load(this.#words, service) === head && Atomics.load(this.#words, set + SET.version) === this.#own[OWN.copied]
       if (!this.inForce(route)) return false
-      if (same) return true
-      pauseOn(words, route.service, head, turn)
+      if (whole) return true
+      pauseOn(this.#words, service, head, turn)
     }
   }
 
@@ -119,109 +129,52 @@ export class RouteTable {
     return Atomics.load(this.#words, route.position + SLOT.version) === route.version && Atomics.load(this.#words, CONTROL.directory) === route.directory
   }
 
-  #readId(record: number, head: number, into: Target): void {
-    const bytes = Math.min(head & ((1 << SERVICE_ID_BITS) - 1), MAX_SERVICE_ID_BYTES)
-    for (let index = 0; index < bytes; index += 4) {
-      const four = Atomics.load(this.#words, record + 1 + (index >> 2))
-      into.service[index] = four
-      into.service[index + 1] = four >>> 8
-      into.service[index + 2] = four >>> 16
-      into.service[index + 3] = four >>> 24
-    }
-    into.serviceBytes = bytes
-  }
-
-  /** @returns the version that was read, or TORN. */
-  #readCandidates(set: number, into: Target): number {
-    const words = this.#words
-    if (set + SET.nodes + MAX_CANDIDATES > words.length) return TORN
-    const version = Atomics.load(words, set + SET.version)
-    const count = Math.min(Atomics.load(words, set + SET.count) >>> 0, MAX_CANDIDATES)
-    for (let index = 0; index < count; index++) into.nodes[index] = Atomics.load(words, set + SET.nodes + index)
-    into.count = count
-    return (version & 1) === 0 ? version : TORN
-  }
-
-  #find(network: number, high: number, low: number, into: Route): boolean {
-    const words = this.#words
-    const hash = keyedHash(this.#seed0, this.#seed1, network, high, low) >>> 0
+  #find(network: number, high: number, low: number): boolean {
     for (let turn = 0; ; turn++) {
-      const directory = Atomics.load(words, CONTROL.directory)
-      const moves = Atomics.load(words, CONTROL.moves)
-      const base = Atomics.load(words, CONTROL.base)
-      const capacity = Atomics.load(words, CONTROL.capacity)
-      if ((directory & 1) === 1 || Atomics.load(words, CONTROL.directory) !== directory) {
-        pauseOn(words, CONTROL.directory, directory, turn)
-        continue
-      }
-      const found = this.#probe(base, capacity, homeOf(hash, capacity), network, high, low, into)
-      if (Atomics.load(words, CONTROL.directory) !== directory) continue
-      if (found === FOUND) {
-        into.directory = directory
-        return true
-      }
-      if (found === UNKNOWN) return false
-      if (found === ABSENT && (moves & 1) === 0 && Atomics.load(words, CONTROL.moves) === moves) return false
-      if (found === ABSENT) pauseOn(words, CONTROL.moves, moves | 1, turn)
-      else pauseOn(words, into.position + SLOT.version, into.version, turn)
+      const found = this.#lookUp.find(this.#key0, this.#key1, network, high, low)
+      if (found !== UNREST) return found === FOUND
+      pauseOn(this.#words, this.#own[OWN.unrestAt] ?? 0, this.#own[OWN.unrestValue] ?? 0, turn)
     }
   }
 
-  /** From its home to the first empty slot. */
-  #probe(base: number, capacity: number, home: number, network: number, high: number, low: number, into: Route): number {
-    const words = this.#words
-    const end = base + capacity * SLOT_WORDS
-    let position = base + home * SLOT_WORDS
-    for (let probes = 0; probes < capacity; probes++) {
-      const present = Atomics.load(words, position + SLOT.network)
-      if (present === 0) return ABSENT
-      if (present === network && Atomics.load(words, position + SLOT.low) === low && Atomics.load(words, position + SLOT.highAndPort) >>> 16 === high) {
-        return this.#read(position, network, high, low, into)
-      }
-      position += SLOT_WORDS
-      if (position === end) position = base
-    }
-    return ABSENT
-  }
-
-  #read(position: number, network: number, high: number, low: number, into: Route): number {
-    const words = this.#words
-    const version = Atomics.load(words, position + SLOT.version)
-    const presentNetwork = Atomics.load(words, position + SLOT.network)
-    const presentLow = Atomics.load(words, position + SLOT.low)
-    const highAndPort = Atomics.load(words, position + SLOT.highAndPort)
-    const generation = Atomics.load(words, position + SLOT.generation)
-    const policy = Atomics.load(words, position + SLOT.policy)
-    const service = Atomics.load(words, position + SLOT.service)
-    const account = Atomics.load(words, position + SLOT.account)
-    into.position = position
-    into.version = version
-    if ((version & 1) === 1 || Atomics.load(words, position + SLOT.version) !== version) return CHANGING
-    // It stands elsewhere by now.
-    if (presentNetwork !== network || presentLow !== low || highAndPort >>> 16 !== high) return CHANGING
-    if ((policy & POLICY.known) === 0) return UNKNOWN
-    into.network = network >>> 0
-    into.generation = generation >>> 0
-    into.port = highAndPort & 0xffff
+  /** The slot that was found, out of the own memory. @returns false: its service isn't known (yet). */
+  #read(into: Route): boolean {
+    const own = this.#own
+    const policy = own[SLOT.policy] ?? 0
+    if ((policy & POLICY.known) === 0) return false
+    into.network = (own[SLOT.network] ?? 0) >>> 0
+    into.generation = (own[SLOT.generation] ?? 0) >>> 0
+    into.port = (own[SLOT.highAndPort] ?? 0) & 0xffff
     into.kind = KINDS[(policy >>> POLICY.kindShift) & POLICY_KIND_MASK] ?? 'tcp'
     into.tls = TLS[(policy >>> POLICY.tlsShift) & POLICY_TLS_MASK] ?? null
     into.particularTls = (policy & POLICY.particularTls) !== 0
     into.shadow = (policy & POLICY.shadow) !== 0
     into.live = (policy >>> POLICY.liveShift) & POLICY_LIVE_MASK
-    into.service = service
-    into.account = account
-    return FOUND
+    into.service = own[SLOT.service] ?? 0
+    into.account = own[SLOT.account] ?? 0
+    into.position = own[OWN.position] ?? 0
+    into.version = own[SLOT.version] ?? 0
+    into.directory = own[OWN.directory] ?? 0
+    return true
+  }
+
+  #readId(head: number, into: Target): void {
+    into.serviceBytes = Math.min(head & ((1 << SERVICE_ID_BITS) - 1), MAX_SERVICE_ID_BYTES)
+    const start = (OWN.copied + 1) * 4
+    for (let index = 0; index < into.serviceBytes; index++) into.service[index] = this.#ownBytes[start + index] ?? 0
+  }
+
+  /** @returns false when it was being written. */
+  #readCandidates(set: number, into: Target): boolean {
+    if (set + SET.nodes + MAX_CANDIDATES > this.#words.length) return false
+    const count = Math.min(Atomics.load(this.#words, set + SET.count) >>> 0, MAX_CANDIDATES)
+    this.#lookUp.copy(set, SET.nodes + count)
+    const start = OWN.copied + SET.nodes
+    for (let index = 0; index < count; index++) into.nodes[index] = this.#own[start + index] ?? 0
+    into.count = count
+    return ((this.#own[OWN.copied] ?? 1) & 1) === 0 && this.#own[OWN.copied + SET.count] === count
   }
 }
-
-/** What a look along the slots came to. UNKNOWN: it stands there, but its service isn't known (yet). */
-const ABSENT = 0
-const FOUND = 1
-const UNKNOWN = 2
-const CHANGING = 3
-
-/** Odd, as the version of something half written. */
-const TORN = -1
 
 /** The slot where a search for this hash begins. */
 export function homeOf(hash: number, capacity: number): number {
