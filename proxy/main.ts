@@ -77,7 +77,7 @@ export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Li
   const book = new TallyBook(metrics)
   const measures = new Measures(book)
   threads = count === 0 ? null : await startThreads({ count, config, hopTls: tls, nodes, edge, prefix, book, log })
-  if (threads) drillOnSignal(threads, lifecycle)
+  drillOnSignal(threads, log, lifecycle)
   const carrying: Carrier = threads ?? carryHere({ config, nodes, edge, prefix, measures, now, log })
   carrier = carrying
   lifecycle.started('carrier', () => carrying.close())
@@ -136,9 +136,9 @@ function carryHere({ config, nodes, edge, prefix, measures, now: clock, log }: P
 }
 
 /** A fault drill: SIGUSR2 ends one data thread after the other as a defect would. */
-function drillOnSignal(threads: DataThreads, lifecycle: Lifecycle): void {
+function drillOnSignal(threads: DataThreads | null, log: Logger, lifecycle: Lifecycle): void {
   let next = 0
-  const drill = (): void => threads.fail(next++)
+  const drill = (): void => (threads ? threads.fail(next++) : log.warn('no drill: there are no data threads'))
   process.on('SIGUSR2', drill)
   lifecycle.started('drill', () => void process.off('SIGUSR2', drill))
 }

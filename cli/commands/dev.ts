@@ -12,8 +12,9 @@ const VERB_HELP: Readonly<Record<Verb, string>> = {
   kill: 'SIGKILL it; the cluster starts it again by itself',
   pause: 'SIGSTOP it: the kernel still accepts for it, nothing answers',
   resume: 'SIGCONT it',
+  drill: 'one of a proxy’s data threads fails, and another one takes its place (SIGUSR2)',
 }
-const DONE: Readonly<Record<Verb, string>> = { stop: 'stopped', start: 'started', kill: 'killed', pause: 'paused', resume: 'resumed' }
+const DONE: Readonly<Record<Verb, string>> = { stop: 'stopped', start: 'started', kill: 'killed', pause: 'paused', resume: 'resumed', drill: 'drilled' }
 const TARGET = '<region or host>/<router|agent|proxy>, or <region>/redis:<org>/<name> for kill and start'
 
 const work = async () => import('./dev-work.ts')

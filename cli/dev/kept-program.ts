@@ -19,7 +19,7 @@ export interface ProgramSpec {
   readonly logFile: string
 }
 
-export const VERBS = ['stop', 'start', 'kill', 'pause', 'resume'] as const
+export const VERBS = ['stop', 'start', 'kill', 'pause', 'resume', 'drill'] as const
 export type Verb = (typeof VERBS)[number]
 export type ProgramState = 'running' | 'paused' | 'restarting' | 'stopping' | 'stopped'
 
@@ -69,6 +69,10 @@ export class KeptProgram {
       const ended = exited(child)
       child.kill('SIGKILL')
       await ended
+    } else if (verb === 'drill') {
+      // Others would end by it.
+      if (!this.spec.id.endsWith('/proxy')) throw new NearcastError('cli.usage', `Only a proxy has data threads to drill; ${this.spec.id} is none.`)
+      child.kill('SIGUSR2')
     } else if (verb === 'pause') {
       child.kill('SIGSTOP')
       this.#state = 'paused'

@@ -15,6 +15,8 @@ import { Load } from '../support/load.ts'
 import { Random, testSeed } from '../support/random.ts'
 
 const PROGRAMS = ['mad-1/proxy', 'ams-1/proxy', 'mad-1/agent', 'ams-1/agent']
+/** Of a proxy on the io_uring plane: its data threads, one after the other. */
+const THREADS = ' (a data thread)'
 const VICTIMS = [...PROGRAMS, 'mad-1/router', 'links/relay', 'mad/redis:acme/always', 'mad/redis:acme/everysec', 'ams/redis:acme/everysec']
 /** Whole connections and large answers alike. */
 const BALLAST_BYTES = 4000
@@ -39,6 +41,7 @@ const { values } = parseArgs({ options: { minutes: { type: 'string', default: '3
 if (values.seed !== undefined) process.env['NEARCAST_SEED'] = values.seed
 process.env['NEARCAST_TEST_PLANE'] = values.plane
 const random = new Random(testSeed('soak'))
+const victims = values.plane === 'uring' ? [...VICTIMS, ...['mad-1/proxy', 'ams-1/proxy', 'mad-1/proxy', 'ams-1/proxy'].map((proxy) => proxy + THREADS)] : VICTIMS
 
 /** Of one program, as its own metrics say. */
 async function held(cluster: Cluster, program: string): Promise<Held> {
@@ -63,8 +66,9 @@ try {
   const endMs = performance.now() + Number(values.minutes) * 60_000
   while (performance.now() < endMs) {
     await delay(LEAST_PAUSE_MS + random.below(PAUSE_SPREAD_MS))
-    const victim = VICTIMS[random.below(VICTIMS.length)] ?? ''
-    await cluster.dev('kill', victim)
+    const victim = victims[random.below(victims.length)] ?? ''
+    if (victim.endsWith(THREADS)) await cluster.dev('drill', victim.slice(0, -THREADS.length))
+    else await cluster.dev('kill', victim)
     const startMs = performance.now()
     await Promise.all(loads.map((load) => load.more(20)))
     kills++
