@@ -36,6 +36,7 @@ export type RefusalReason =
   | 'overloaded'
   | 'unavailable'
   | 'source-not-allowed'
+  | 'max-clients'
 
 export interface Refusal {
   /** One of STATUS. */
@@ -60,8 +61,8 @@ export type Question =
   /** Answer: the next frames, once there are some, or null when the session is over. */
   | { readonly type: 'push' }
 
-/** `header`: the PROXY header for what is dialled, first on its wire; empty for what reads none. */
-export type EngineAnswer = { readonly target: DialTarget; readonly header: Uint8Array } | { readonly unavailable: string }
+/** `header`: the PROXY header, or whatever else what is dialled reads first; empty for what reads none. `rates`: of the plane. */
+export type EngineAnswer = { readonly target: DialTarget; readonly header: Uint8Array; readonly rates?: readonly string[] } | { readonly unavailable: string }
 
 export interface ConnectionEnd {
   readonly opening: LocalOpening | ConnectionOpening | null
@@ -97,6 +98,8 @@ export class HopBrain implements Brain {
   #detail: string | null = null
   #carried = false
   #header: Uint8Array = new Uint8Array()
+  #rates: readonly string[] = []
+  #farewell: Uint8Array = new Uint8Array()
 
   constructor(options: HopBrainOptions) {
     this.#options = options
@@ -186,6 +189,7 @@ export class HopBrain implements Brain {
     if (answer === undefined || 'unavailable' in answer) return this.#unavailable(answer?.unavailable ?? null)
     this.#state = 'dialling'
     this.#header = answer.header
+    this.#rates = answer.rates ?? []
     return [{ type: 'dial', target: answer.target, timeoutMs: this.#options.engineDialTimeoutMs }]
   }
 
@@ -194,7 +198,7 @@ export class HopBrain implements Brain {
       case 'dialled':
         this.#state = 'carrying'
         this.#carried = true
-        return [...this.#first(), { type: 'write', side: 'client', bytes: Uint8Array.of(STATUS.ok) }, { type: 'carry' }]
+        return [...this.#first(), { type: 'write', side: 'client', bytes: Uint8Array.of(STATUS.ok) }, this.#rates.length === 0 ? { type: 'carry' } : { type: 'carry', rates: this.#rates }]
       case 'dial-failed':
         return this.#unavailable(event.reason)
       case 'ended':
@@ -243,8 +247,9 @@ export class HopBrain implements Brain {
     this.#refusal = reason
     if (farewell !== undefined) {
       this.#state = 'farewell'
+      this.#farewell = farewell
       return [
-        { type: 'write', side: 'client', bytes: Uint8Array.of(status, ...farewell) },
+        { type: 'write', side: 'client', bytes: Uint8Array.of(status) },
         { type: 'timer', name: 'farewell', afterMs: FAREWELL_MS },
         { type: 'read', side: 'client', limitBytes: FAREWELL_BYTES },
       ]
@@ -253,10 +258,12 @@ export class HopBrain implements Brain {
     return [{ type: 'write', side: 'client', bytes: Uint8Array.of(status) }, { type: 'close' }]
   }
 
-  /** What the client has sent is taken first: a close over unread bytes could cost it the sentence. */
+  /** Said as the answer to what the client sends first: many don't hear what comes unasked. */
   #onFarewell(event: PlaneEvent): readonly PlaneAction[] {
-    if (event.type === 'received') return [{ type: 'consume', side: 'client', bytes: event.bytes.length }, ...this.#over({ type: 'close' })]
-    return event.type === 'ended' || event.type === 'timer' ? this.#over({ type: 'close' }) : []
+    if (event.type !== 'received' && event.type !== 'ended' && event.type !== 'timer') return []
+    // A close over unread bytes could cost it the sentence.
+    const taken: readonly PlaneAction[] = event.type === 'received' ? [{ type: 'consume', side: 'client', bytes: event.bytes.length }] : []
+    return [...taken, { type: 'write', side: 'client', bytes: this.#farewell }, ...this.#over({ type: 'close' })]
   }
 
   /** For what can't have come from a dialer of ours: it learns nothing. */

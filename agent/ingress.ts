@@ -29,6 +29,10 @@ export interface IngressOptions {
   readonly engine: (connection: HopConnection) => Promise<EngineAnswer>
   /** What a connection should have been handed on to didn't take it. */
   readonly unreached: (service: string) => void
+  /** By which way connections of a service go now; an open one that went by another is cut. */
+  readonly wayOf: (service: string) => string
+  /** A connection has ended. */
+  readonly carried: (connection: HopConnection, way: string, bytesUp: number, bytesDown: number) => void
 }
 
 /** Sessions, probes and refusals need room beside what is carried. */
@@ -45,6 +49,9 @@ export class Ingress {
   /** Admitted connections, from their header to their end. */
   readonly #open = new Map<number, HopConnection>()
   readonly #perService = new Map<string, number>()
+  /** Of them, those of clients. */
+  readonly #clients = new Map<string, number>()
+  readonly #ways = new Map<number, string>()
   readonly #departures: Departures
   readonly #loadTimer: NodeJS.Timeout
   #refusalLines = 0
@@ -80,13 +87,22 @@ export class Ingress {
     return this.#perService
   }
 
+  /** Of clients, of one service. */
+  clients(service: string): number {
+    return this.#clients.get(service) ?? 0
+  }
+
   get full(): boolean {
     return this.#open.size >= this.#options.maxConnections
   }
 
   /** The table has changed: what it no longer allows (removed services and addresses, revoked dialers) is cut, at once or later. */
   recheck(): void {
-    for (const [id, connection] of this.#open) this.#departures.review(id, this.#options.admission.departures(connection))
+    for (const [id, connection] of this.#open) {
+      const departures = this.#options.admission.departures(connection)
+      const other = connection.purpose === 'client' && this.#ways.get(id) !== this.#options.wayOf(connection.service)
+      this.#departures.review(id, other ? [...departures, { cause: 'limits-changed', afterMs: 0 }] : departures)
+    }
   }
 
   #cut(id: number, reason: string): void {
@@ -120,7 +136,9 @@ export class Ingress {
     if (question.type === 'push') return sessions.next(id)
     const { connection } = question
     this.#open.set(id, connection)
-    this.#perService.set(connection.service, (this.#perService.get(connection.service) ?? 0) + 1)
+    add(this.#perService, connection.service, 1)
+    if (connection.purpose === 'client') add(this.#clients, connection.service, 1)
+    this.#ways.set(id, this.#options.wayOf(connection.service))
     metrics.connections.inc({ service: connection.service, purpose: connection.purpose })
     return engine(connection)
   }
@@ -130,9 +148,10 @@ export class Ingress {
     this.#options.sessions.closed(id)
     const connection = this.#open.get(id)
     if (this.#open.delete(id) && connection !== undefined) {
-      const left = (this.#perService.get(connection.service) ?? 1) - 1
-      if (left > 0) this.#perService.set(connection.service, left)
-      else this.#perService.delete(connection.service)
+      add(this.#perService, connection.service, -1)
+      if (connection.purpose === 'client') add(this.#clients, connection.service, -1)
+      this.#options.carried(connection, this.#ways.get(id) ?? '', end.result.bytesUp, end.result.bytesDown)
+      this.#ways.delete(id)
     }
     if (end.refusal === 'unavailable' && connection !== undefined) this.#options.unreached(connection.service)
     if (end.refusal !== null) this.#refused(id, end, end.refusal)
@@ -158,6 +177,12 @@ export class Ingress {
     if (silent > 0) log.warn({ refused: silent }, 'more connections refused in the last second')
     this.#refusalLines = 0
   }
+}
+
+function add(counts: Map<string, number>, key: string, change: 1 | -1): void {
+  const count = (counts.get(key) ?? 0) + change
+  if (count > 0) counts.set(key, count)
+  else counts.delete(key)
 }
 
 function describe({ dialer, agent, service, purpose, generation, source, destination }: HopConnection): Record<string, unknown> {

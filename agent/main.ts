@@ -11,6 +11,7 @@ import { loadConfig } from '../lib/config.ts'
 import { NearcastError, asNearcastError } from '../lib/errors.ts'
 import type { Changes, FailedService } from '../lib/feed/reader.ts'
 import { FeedReader, FeedTable } from '../lib/feed/reader.ts'
+import type { HopConnection } from '../lib/hop/header.ts'
 import { HopSessions } from '../lib/hop/sessions.ts'
 import { obtainIdentity } from '../lib/joining.ts'
 import { announceReady, Lifecycle, stopOnSignals } from '../lib/lifecycle.ts'
@@ -25,6 +26,7 @@ import { AllowList } from './backends/allow-list.ts'
 import { Backends } from './backends/backends.ts'
 import { checkBackend } from './backends/check.ts'
 import type { AgentConfig } from './config.ts'
+import type { EngineAnswer } from './connection.ts'
 import { Ingress } from './ingress.ts'
 import { AgentMetrics } from './metrics.ts'
 import { Questions } from './questions.ts'
@@ -37,6 +39,10 @@ import { StartTurns } from './redis/engine/start-turns.ts'
 import { Supervisor } from './redis/engine/supervisor.ts'
 import { probeWalls } from './redis/engine/walls.ts'
 import type { Walls } from './redis/engine/walls.ts'
+import { Accounts } from './redis/limits/accounts.ts'
+import { commandTable } from './redis/limits/command-table.ts'
+import type { CommandTable } from './redis/limits/command-table.ts'
+import { ReadingRoom } from './redis/limits/reading-room.ts'
 import { PrimaryLinks } from './redis/primary-links.ts'
 import { Sessions } from './sessions.ts'
 import { status } from './status.ts'
@@ -46,6 +52,8 @@ import { Tenants } from './tenants/tenants.ts'
 const PROGRAM = 'agent 0.1.0'
 /** How often unused engines are looked for. */
 const REST_INTERVAL_MS = 1000
+/** What databases have used is written this often; an agent that is killed forgets what came after. */
+const SAVE_INTERVAL_MS = 5000
 /** Monotonic milliseconds. */
 const nowMs = (): number => performance.now()
 
@@ -106,6 +114,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
       },
       changed: () => tenants.changed(),
       restarted: (service) => metrics.restarts.inc({ service }),
+      scriptEnded: (service) => accounts.of(service)?.met('scriptMs'),
       loginsEnded: (service, connections) => {
         metrics.cut.inc({ reason: 'password-reset' }, connections)
         log.info({ service, connections, reason: 'password-reset' }, 'connections ended')
@@ -128,7 +137,11 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
     log,
     startTimeoutMs,
     publish: (reasons) => publishAll({ databases: reasons }),
-    removed: (service) => metrics.forget(service),
+    removed: (service) => {
+      metrics.forget(service)
+      commands.delete(service)
+      plane.setRate(rateName(service), null)
+    },
     retired: (service) => {
       imports.forget(service)
       // The registry has forgotten their keys.
@@ -150,13 +163,47 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
   lifecycle.started('engines', () => tenants.stop())
   lifecycle.started('links to primaries', () => links.close())
 
+  const accounts = new Accounts({ fileOf: (service) => directories.usageFile(service), log, hit: (service, limit) => metrics.limited.inc({ service, limit }) })
+  const saving = setInterval(() => accounts.save(), SAVE_INTERVAL_MS).unref()
+  lifecycle.started('accounts', () => {
+    clearInterval(saving)
+    accounts.save()
+  })
+  const reading = new ReadingRoom(joinPath(config.stateDir, 'reading.sock'))
+  lifecycle.started('reading', () => reading.close())
+  const commands = new Map<string, CommandTable>()
+  /** Asked once per database; until the engine has answered, a command is of no kind. */
+  const learnCommands = async (service: string): Promise<void> => {
+    if (commands.has(service)) return
+    commands.set(service, commandTable(undefined))
+    const [reply] = (await held(service).ask([['COMMAND']], startTimeoutMs)) ?? []
+    if (reply === undefined) commands.delete(service)
+    else commands.set(service, commandTable(reply))
+  }
+  const engineOf = async (connection: HopConnection): Promise<EngineAnswer> => {
+    const { service, purpose } = connection
+    const way = accounts.wayOf(service)
+    const answer = await tenants.engine(connection, readyTimeoutMs)
+    if (purpose !== 'client' || way === 'plain' || 'unavailable' in answer || answer.target.kind !== 'unix') return answer
+    const rates = way.endsWith('rated') ? { rates: [rateName(service)] } : {}
+    const account = accounts.of(service)
+    if (!way.startsWith('read') || account === null) return { ...answer, ...rates }
+    void learnCommands(service)
+    const makeRoom = table().services.get(service)?.redis?.eviction === true ? () => held(service).makeRoom() : null
+    return { ...(await reading.admit({ path: answer.target.path, account, kindOf: (name) => commands.get(service)?.get(name) ?? 'other', makeRoom })), ...rates }
+  }
+
   const uids = new Set([0, process.getuid?.() ?? 0, ...config.hop.allowedUids])
-  const admission = new Admission({ agent: config.id, table, sessions: hopSessions, uids, nowMs, full: () => ingress.full })
+  const admission = new Admission({ agent: config.id, table, sessions: hopSessions, uids, nowMs, full: () => ingress.full, clients: (service) => ingress.clients(service), clientsFull: (service) => accounts.of(service)?.met('maxClients') })
   const { headerTimeoutMs, maxConnections } = config.hop
   const engine: ConstructorParameters<typeof Ingress>[0]['engine'] = async (connection) =>
-    backends.has(connection.service) ? backends.answer(connection) : await tenants.engine(connection, readyTimeoutMs)
+    backends.has(connection.service) ? backends.answer(connection) : await engineOf(connection)
+  /** What is read is counted as it goes. */
+  const carried = ({ service, purpose }: HopConnection, way: string, up: number, down: number): void => {
+    if (purpose === 'client' && way.startsWith('plain')) accounts.of(service)?.moved(up, down)
+  }
   const unreached = (service: string): void => backends.failed(service)
-  const ingress = new Ingress({ plane, admission, sessions, metrics, log, headerTimeoutMs, maxConnections, engine, unreached })
+  const ingress = new Ingress({ plane, admission, sessions, metrics, log, headerTimeoutMs, maxConnections, engine, unreached, wayOf: (service) => accounts.wayOf(service), carried })
   lifecycle.started('hop', () => ingress.close())
   const resting = setInterval(() => tenants.restIdle(ingress.perService, config.redis), REST_INTERVAL_MS).unref()
   lifecycle.started('rest of engines', () => clearInterval(resting))
@@ -173,6 +220,11 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
       current = next
       databases = new Map([...next.services].filter(([, { kind }]) => kind === 'redis'))
       others = new Map([...next.services].filter(([, { kind }]) => kind !== 'redis'))
+      accounts.apply(databases)
+      for (const [service, { redis }] of databases) {
+        const perSecond = redis?.limits?.bytesPerSecond
+        plane.setRate(rateName(service), perSecond === undefined ? null : { bytesPerSecondUp: perSecond, bytesPerSecondDown: perSecond })
+      }
       sessions.retain((dialer) => next.dialers.has(dialer))
       const services = typeof changes === 'string' ? changes : new Set(changes.filter((change) => change.table === 'services').map(({ key }) => key))
       const applied = Promise.all([tenants.apply(services), backends.apply(others, typeof services === 'string' ? null : services)])
@@ -181,6 +233,10 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
       return (await applied).flat()
     },
   }
+}
+
+function rateName(service: string): string {
+  return `redis ${service}`
 }
 
 /** Told once, in words: an operator should see which walls stand. */

@@ -3,6 +3,7 @@
  */
 import type { Counter, Gauge } from '../lib/metrics.ts'
 import { Metrics } from '../lib/metrics.ts'
+import { redisLimits } from '../lib/redis-limits.ts'
 import { BackendWatch } from './backends/backend-watch.ts'
 import type { Backends } from './backends/backends.ts'
 import type { RefusalReason } from './connection.ts'
@@ -23,12 +24,14 @@ export class AgentMetrics {
   readonly refused: Counter<'reason'>
   readonly cut: Counter<'reason'>
   readonly restarts: Counter<'service'>
+  readonly limited: Counter<'service' | 'limit'>
   readonly plane: Gauge<'plane'>
 
   constructor() {
     this.connections = this.metrics.counter('connections_total', 'Connections admitted.', ['service', 'purpose'])
     this.refused = this.metrics.counter<'reason'>('refused_total', 'Connections refused, by reason.', ['reason'])
     this.cut = this.metrics.counter('cut_total', 'Live connections cut because the feed no longer allows them.', ['reason'])
+    this.limited = this.metrics.counter('limited_total', 'Commands and connections refused, and scripts ended, for a limit of their database.', ['service', 'limit'])
     this.plane = this.metrics.gauge('plane', 'Who moves the bytes.', ['plane'])
     this.restarts = this.metrics.counter('engine_restarts_total', 'Ends of an engine that were not asked for.', ['service'])
     // A reason that has happened once must not look as if it began with 1.
@@ -71,6 +74,7 @@ export class AgentMetrics {
   /** A removed service leaves no series behind. */
   forget(service: string): void {
     this.restarts.remove({ service })
+    for (const limit of Object.keys(redisLimits.shape)) this.limited.remove({ service, limit })
     for (const purpose of ['client', 'replication']) this.connections.remove({ service, purpose })
   }
 }

@@ -36,6 +36,10 @@ export const redisObject = z.looseObject({
   allowedSources: z.array(z.string()).optional(),
   /** Absent: as its node is set. */
   parkAfterMinutes: z.union([z.number(), z.string()]).optional(),
+  maxMemoryBytes: z.number(),
+  plan: z.string().optional(),
+  limits: z.record(z.string(), z.number()).optional(),
+  eviction: z.boolean().optional(),
   /** So many kept; absent: none taken. */
   dailyBackups: z.number().optional(),
   createdAt: z.string().optional(),

@@ -6,6 +6,7 @@ import { NearcastError } from '../lib/errors.ts'
 import { ID_PATTERN } from '../lib/identity.ts'
 import { isLoopback, parseListen } from '../lib/listen.ts'
 import { LOG_LEVELS } from '../lib/log.ts'
+import { PLAN_NAME, redisPlan } from './registry/objects/plans.ts'
 
 const listen = z.string().superRefine((text, context) => {
   try {
@@ -46,6 +47,10 @@ export const routerConfig = z.strictObject({
   quotas: z
     .strictObject({ networks: count.default(16), databases: count.default(200), services: count.default(200), addresses: count.default(2000), grants: count.default(200), peers: count.default(200) })
     .prefault({}),
+  /** Of databases; `nearcast redis plans` lists them. */
+  plans: z.array(redisPlan).max(64).default([]),
+  /** Of databases that are made without naming one. */
+  defaultPlan: z.string().regex(PLAN_NAME).optional(),
   admin: z.strictObject({ listen: listen.optional() }).prefault({}),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).prefault({}),
 })
@@ -73,6 +78,9 @@ export function loadRouterConfig(file: string | undefined, env: NodeJS.ProcessEn
   if (bootstrapToken !== undefined && !/^[\x21-\x7e]{32,200}$/.test(bootstrapToken)) {
     throw new NearcastError('config.invalid', 'NEARCAST_BOOTSTRAP_TOKEN: 32 to 200 printable characters without spaces.')
   }
+  const { plans, defaultPlan } = config
+  if (new Set(plans.map((plan) => plan.name)).size < plans.length) throw new NearcastError('config.invalid', 'plans: two of them have the same name.')
+  if (defaultPlan !== undefined && !plans.some((plan) => plan.name === defaultPlan)) throw new NearcastError('config.invalid', `defaultPlan: there is no plan "${defaultPlan}".`)
   const advertise = typeof config.feed.advertise === 'string' ? [config.feed.advertise] : config.feed.advertise
   return {
     ...config,

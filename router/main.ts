@@ -28,14 +28,14 @@ import { storeCommand } from './store-command.ts'
 const BACKUPS_INTERVAL_MS = 60_000
 
 async function run(config: RouterConfig): Promise<void> {
-  const { id, stateDir, prefix, quotas } = config
+  const { id, stateDir, prefix, quotas, plans, defaultPlan } = config
   const log = createLogger('router', config.log.level)
   const lifecycle = new Lifecycle()
   stopOnSignals(lifecycle, (failed) => log.error({ failed }, 'parts failed to stop'))
   const metrics = new Metrics('router')
 
   mkdirSync(stateDir, { recursive: true, mode: 0o700 })
-  const registry = await openRegistry({ id, stateDir, prefix, quotas, log })
+  const registry = await openRegistry({ id, stateDir, prefix, quotas, plans: { plans, defaultPlan }, log })
   lifecycle.started('registry', () => registry.close())
   bootstrapToken(registry, config)
 

@@ -34,12 +34,19 @@ export interface AdmissionOptions {
   readonly nowMs: () => number
   /** True when no further connection is carried. */
   readonly full: () => boolean
+  /** Open connections of a database's clients. */
+  readonly clients: (service: string) => number
+  /** Its plan allows no more of them. */
+  readonly clientsFull: (service: string) => void
 }
 
 type Judged = Pick<HopConnection, 'dialer' | 'purpose' | 'service' | 'generation' | 'source' | 'destination'>
 
 /** The address leads elsewhere now, or nowhere, or not for this client. */
 const REVOKED: ReadonlySet<RefusalReason> = new Set<RefusalReason>(['unknown-address', 'other-generation', 'other-service', 'source-not-allowed'])
+
+/** Redis's own words. */
+const CLIENTS_FULL = Buffer.from('-ERR max number of clients reached\r\n')
 
 export class Admission implements Gate {
   readonly #options: AdmissionOptions
@@ -65,7 +72,15 @@ export class Admission implements Gate {
     if (verdict === 'unknown-session') return { status: STATUS.unknownSession, reason: 'unknown-session' }
     if (verdict === 'replayed') return refused('replayed')
     if (full()) return { status: STATUS.overloaded, reason: 'overloaded' }
-    return this.allows(connection)
+    return this.allows(connection) ?? this.#countedClient(connection)
+  }
+
+  #countedClient({ purpose, service }: Judged): Refusal | null {
+    const { table, clients, clientsFull } = this.#options
+    const most = table().services.get(service)?.redis?.limits?.maxClients
+    if (purpose !== 'client' || most === undefined || clients(service) < most) return null
+    clientsFull(service)
+    return { status: STATUS.ok, reason: 'max-clients', farewell: CLIENTS_FULL }
   }
 
   /**

@@ -27,7 +27,7 @@ const limitedAddress = limitedObject.extend({ address: z.string(), service: z.st
 const limitedNetwork = limitedObject.extend({ id: z.number(), name: z.string() })
 
 /** Ends a limit; the API's null, which commander takes for no value. */
-const NONE = 'none'
+export const NONE = 'none'
 
 type SetOptions = Readonly<Record<string, string | number | undefined>> & { readonly org?: string }
 
@@ -75,11 +75,11 @@ function described(limits: Readonly<Record<string, number>> | undefined): string
 }
 
 /** As commander names it: `--bytes-up <count>` is `bytesUp`. */
-function optionName(flag: string): string {
+export function optionName(flag: string): string {
   return (flag.split(' ')[0] ?? '').slice(2).replaceAll(/-(\w)/g, (_match, letter: string) => letter.toUpperCase())
 }
 
-function amount(text: string): number | typeof NONE {
+export function amount(text: string): number | typeof NONE {
   if (text === NONE) return NONE
   const [, digits, unit = ''] = /^(\d{1,12}(?:\.\d{1,3})?)([kMG]?)$/.exec(text) ?? []
   const value = Math.round(Number(digits) * (UNITS[unit] ?? Number.NaN))

@@ -7,6 +7,8 @@ import type { RedisObject } from '../api-objects.ts'
 import { facts, table } from '../output.ts'
 import { acknowledged, changedObject, removedObject } from './acknowledged.ts'
 import { confirmed, YES_OPTION } from './confirm.ts'
+import type { SizeOptions } from './redis-plans.ts'
+import { addSizeOptions, sizeBody, sizeFacts } from './redis-plans.ts'
 import type { Session, WithSession } from './session.ts'
 import { ORG_OPTION } from './session.ts'
 import { list, segment, whole } from './values.ts'
@@ -38,18 +40,19 @@ export async function databasePath({ org }: Session, name: string, options: OrgO
 }
 
 export function addRedisAccessCommands(redis: Command, withSession: WithSession): void {
-  redis
-    .command('set <name>')
+  addSizeOptions(redis.command('set <name>'))
     .description('change a database')
     .option(...ORG_OPTION)
     .option('--allow <sources>', 'addresses and subnets that clients must come from: 10.0.0.0/8,fdaa:0:1::/48; or any', list)
     .option('--park <minutes>', 'its engine rests after so many minutes without a connection, the next one wakes it; or never; or default')
     .option('--daily-backups <count>', 'a backup every day, so many kept (1 to 30); or off')
-    .action((name: string, options: OrgOptions & { allow?: string[]; dailyBackups?: string; park?: string }, command: Command) =>
+    .action((name: string, options: OrgOptions & SizeOptions & { allow?: string[]; dailyBackups?: string; park?: string }, command: Command) =>
       withSession(command, async (session) => {
         const { allow, dailyBackups, park } = options
-        if (allow === undefined && dailyBackups === undefined && park === undefined) throw new NearcastError('cli.usage', 'Say what to change, like --allow 10.0.0.0/8 or --daily-backups 7.')
+        const size = sizeBody(options)
+        if (allow === undefined && dailyBackups === undefined && park === undefined && Object.keys(size).length === 0) throw new NearcastError('cli.usage', 'Say what to change, like --allow 10.0.0.0/8 or --daily-backups 7.')
         const change = {
+          ...size,
           ...(allow !== undefined && { allowedSources: allow.length === 1 && allow[0] === ANY ? null : allow }),
           ...(park !== undefined && { parkAfterMinutes: park === DEFAULT ? null : park === NEVER ? NEVER : whole(park) }),
           ...(dailyBackups !== undefined && { dailyBackups: dailyBackups === OFF ? null : whole(dailyBackups) }),
@@ -59,6 +62,7 @@ export function addRedisAccessCommands(redis: Command, withSession: WithSession)
           ['clients may come from', answer.allowedSources?.join(', ') ?? 'anywhere'],
           ['daily backups kept', answer.dailyBackups ?? 'none'],
           ['rests', restsAfter(answer)],
+          ...sizeFacts(answer),
         ])
         session.output.show(answer, () => [...acknowledged(name, answer.change), now])
       }),

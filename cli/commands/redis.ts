@@ -10,6 +10,7 @@ import { confirmed, YES_OPTION } from './confirm.ts'
 import { addRedisAccessCommands, restsAfter } from './redis-access.ts'
 import { addRedisBackupCommands } from './redis-backups.ts'
 import { addRedisImportCommand } from './redis-import.ts'
+import { addRedisPlansCommand, sizeFacts } from './redis-plans.ts'
 import type { Session, WithSession } from './session.ts'
 import { ORG_OPTION } from './session.ts'
 import type { TlsOptions } from './address-settings.ts'
@@ -25,6 +26,8 @@ interface CreateOptions extends TlsOptions {
   readonly network?: string
   readonly appendFsync?: string
   readonly maxMemory?: number
+  readonly plan?: string
+  readonly eviction?: true
 }
 
 export function addRedisCommands(program: Command, withSession: WithSession): void {
@@ -38,7 +41,9 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
     .option('--replicas <regions>', 'where read replicas are: ams,gru', list)
     .option('--network <network>', "one of the organization's networks, when it has several")
     .option('--append-fsync <policy>', 'everysec, or always: no acknowledged write is ever lost')
-    .option('--max-memory <bytes>', 'data size limit in bytes', whole)
+    .option('--max-memory <bytes>', 'data size limit in bytes, unless its plan says it', whole)
+    .option('--plan <plan>', 'what it may use; "nearcast redis plans" lists them')
+    .option('--eviction', 'when it is full, keys go instead of writes being refused')
     .action((options: CreateOptions, command: Command) =>
       withSession(command, async (session) => {
         const { api, output } = session
@@ -104,6 +109,7 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
   addRedisAccessCommands(redis, withSession)
   addRedisBackupCommands(redis, withSession)
   addRedisImportCommand(redis, withSession)
+  addRedisPlansCommand(redis, withSession)
 }
 
 /** What the options leave open is asked for where somebody can answer; a name alone is generated. */
@@ -141,6 +147,7 @@ function described(database: RedisObject): string {
     ['primary region', database.region],
     ['read regions', database.replicas.join(', ') || '-'],
     ['TLS', database.tls],
+    ...sizeFacts(database),
     ['rests', restsAfter(database)],
     ['daily backups kept', database.dailyBackups ?? 'none'],
     ['further users', database.users.join(', ') || '-'],

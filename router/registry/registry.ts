@@ -10,6 +10,7 @@ import { FeedServer } from './feed/feed-server.ts'
 import { Views } from './feed/views.ts'
 import type { Clock } from './objects/clock.ts'
 import type { DatabasePlan } from './objects/databases.ts'
+import type { Plans } from './objects/plans.ts'
 import type { Quotas } from './objects/quotas.ts'
 import { activateService } from './objects/services.ts'
 import { Publisher } from './provisioning.ts'
@@ -27,6 +28,7 @@ export interface Registry {
   readonly id: string
   readonly prefix: number
   readonly quotas: Quotas
+  readonly plans: Plans
   readonly clock: Clock
   readonly store: Store
   readonly vault: Vault
@@ -44,6 +46,7 @@ export interface RegistryOptions {
   readonly stateDir: string
   readonly prefix: number
   readonly quotas: Quotas
+  readonly plans?: Plans
   readonly log: Logger
   readonly clock?: Clock
   readonly readerLimits?: Partial<ReaderLimits>
@@ -72,7 +75,7 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
 }
 
 async function assemble(options: RegistryOptions, unlock: () => void): Promise<Registry> {
-  const { id, stateDir, prefix, quotas, log, clock = () => new Date() } = options
+  const { id, stateDir, prefix, quotas, plans = { plans: [] }, log, clock = () => new Date() } = options
   const store = new SqliteStore({
     file: join(stateDir, FILES.store),
     highWater: new HighWater(join(stateDir, FILES.highWater)),
@@ -91,6 +94,7 @@ async function assemble(options: RegistryOptions, unlock: () => void): Promise<R
     id,
     prefix,
     quotas,
+    plans,
     clock,
     store,
     vault,

@@ -35,7 +35,7 @@ async function dataNode(options: Partial<DataNodeOptions> = {}): Promise<DataNod
 async function tenant(node: DataNode, service: string, password: string): Promise<RespClient> {
   const client = new RespClient(node.engineSocket(service))
   clients.push(client)
-  expect(await client.command(['AUTH', password], 5000)).toEqual({ kind: 'text', text: 'OK' })
+  expect(await client.command(['AUTH', password], 5000)).toMatchObject({ kind: 'text', text: 'OK' })
   return client
 }
 

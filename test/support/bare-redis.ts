@@ -38,14 +38,18 @@ export async function startBareRedis(...words: string[]): Promise<BareRedis> {
 }
 
 /** Sends, and takes what comes back until `whole` says that it is all, or the engine closes. */
-export async function talk(socket: string, bytes: Buffer | string, whole: (received: Buffer) => boolean): Promise<Buffer> {
-  const wire = connect({ path: socket })
+export async function talk(place: string | { port: number }, words: string | Buffer | Buffer[], whole: (received: Buffer) => boolean): Promise<Buffer> {
+  const wire = connect(typeof place === 'string' ? { path: place } : { host: '127.0.0.1', ...place })
   let received = Buffer.alloc(0)
   let over = false
   wire.on('data', (chunk: Buffer) => (received = Buffer.concat([received, chunk])))
   wire.on('error', () => (over = true))
   wire.on('close', () => (over = true))
-  wire.write(bytes)
+  for (const part of Array.isArray(words) ? words : [words]) {
+    wire.write(part)
+    // On its way by itself.
+    if (Array.isArray(words)) await new Promise((resolve) => setImmediate(resolve))
+  }
   await until('the replies', () => over || whole(received))
   wire.destroy()
   return received

@@ -34,7 +34,7 @@ function scene(full = false) {
   ])
   let nowMs = 0
   const sessions = new HopSessions()
-  const admission = new Admission({ agent: 'mad', table: () => table, sessions, uids: new Set([0, 500]), nowMs: () => nowMs, full: () => full })
+  const admission = new Admission({ agent: 'mad', table: () => table, sessions, uids: new Set([0, 500]), nowMs: () => nowMs, full: () => full, clients: () => 0, clientsFull: () => undefined })
   const session = sessions.open('proxy/mad-1', nowMs)
   let counter = 0n
   const opening = (change: Partial<HopConnection> = {}, key = KEY): ConnectionOpening => {

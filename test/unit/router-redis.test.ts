@@ -16,9 +16,10 @@ let reader = ''
 const asked: unknown[] = []
 let answer: (name: string, params: unknown) => unknown = () => ({})
 const DB = '/v1/orgs/acme/redis/cache'
+const PLANS = [{ name: 'free', maxMemoryBytes: 8 << 20, maxClients: 10, commandsPerDay: 100 }, { name: 'cache', eviction: true, commandsPerSecond: 50 }]
 
 beforeAll(async () => {
-  registry = await startRegistry()
+  registry = await startRegistry({ plans: { plans: PLANS, defaultPlan: 'free' } })
   await registry.made('/v1/orgs', { name: 'acme' })
   acme = String((await registry.made('/v1/tokens', { name: 'ci', role: 'member', org: 'acme' }))['token'])
   reader = String((await registry.made('/v1/tokens', { name: 'look', role: 'member', org: 'acme', scopes: ['read'] }))['token'])
@@ -122,4 +123,26 @@ test('a subnet holds what lies in it', () => {
   for (const inside of ['::ffff:c000:27f', '2001:db8:7fff::1', '::1']) expect([inside, list.holds(parseIpv6(inside))]).toEqual([inside, true])
   for (const outside of ['::ffff:c000:280', '2001:db8:8000::1', '::2', '::c000:201']) expect([outside, list.holds(parseIpv6(outside))]).toEqual([outside, false])
   expect(new SourceList([]).holds(parseIpv6('::1'))).toBe(false)
+})
+
+test('plans: taken over whole, told to the agent; limits are for operators, choosing a plan is for everybody', async () => {
+  expect((await registry.call('GET', '/v1/plans', undefined, reader)).body).toEqual(PLANS)
+  const patch = async (body: unknown, token = acme): Promise<Record<string, unknown>> => (await registry.call('PATCH', DB, body, token)).body
+  expect(await patch({ plan: 'free' })).toMatchObject({ plan: 'free', maxMemoryBytes: 8 << 20, limits: { maxClients: 10, commandsPerDay: 100 } })
+  expect(told()).toMatchObject({ maxMemoryBytes: 8 << 20, limits: { maxClients: 10, commandsPerDay: 100 } })
+  const onCache = await patch({ plan: 'cache' })
+  expect(onCache).toMatchObject({ plan: 'cache', maxMemoryBytes: 8 << 20, limits: { commandsPerSecond: 50 }, eviction: true })
+  expect(told()).toMatchObject({ limits: { commandsPerSecond: 50 }, eviction: true })
+  expect(told().limits).toEqual({ commandsPerSecond: 50 })
+  expect((await patch({ eviction: false }))['eviction']).toBeUndefined()
+  for (const body of [{ limits: { maxClients: 1000 } }, { maxMemoryBytes: 1 << 30 }, { plan: null }]) expect((await patch(body))['code']).toBe('redis.limits-forbidden')
+  expect((await patch({ plan: 'gold' }))['code']).toBe('redis.plan-unknown')
+  const operator = async (body: unknown): Promise<Record<string, unknown>> => (await registry.call('PATCH', DB, body)).body
+  expect(await operator({ limits: { commandsPerSecond: null, idleSeconds: 60 }, maxMemoryBytes: 16 << 20 })).toMatchObject({ plan: 'cache', limits: { idleSeconds: 60 }, maxMemoryBytes: 16 << 20 })
+  for (const limits of [{ maxClients: 0 }, { entryBytes: 1000 }, { unknown: 1 }, { scriptMs: 1 }]) expect((await operator({ limits }))['code']).toBe('api.body-invalid')
+  expect(await operator({ plan: null })).not.toHaveProperty('limits')
+  expect(told().limits).toBeUndefined()
+  const made = await registry.made('/v1/orgs/acme/redis', { name: 'second', region: 'mad', eviction: true }, acme)
+  expect(made).toMatchObject({ plan: 'free', maxMemoryBytes: 8 << 20, eviction: true })
+  expect((await registry.call('POST', '/v1/orgs/acme/redis', { name: 'third', region: 'mad', plan: 'gold' }, acme)).body['code']).toBe('redis.plan-unknown')
 })

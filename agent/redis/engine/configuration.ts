@@ -13,6 +13,11 @@ export const SOCKET_NAME = 'redis.sock'
 /** What a database needs beside the tenant's own data. */
 const MEMORY_MARGIN_BYTES = 1 << 20
 const REPLICA_BUFFER_FACTOR = 2
+/** Keys that expire go first; when there are none left, any (engine/eviction.ts). */
+export const FIRST_EVICTION = 'volatile-random'
+/** Redis's own. */
+const MAX_ENTRY_BYTES = 512 << 20
+const BUSY_MS = 5000
 
 export interface EngineSettings {
   readonly specification: EngineSpecification
@@ -35,7 +40,7 @@ export function engineConfiguration({ specification, agentPassword, primaryPort 
     `appendfsync ${appendFsync}`,
     'sanitize-dump-payload yes',
     `maxmemory ${memoryBytes(specification)}`,
-    'maxmemory-policy noeviction',
+    ...settings(specification).map(([name, value]) => `${name} ${value}`),
     // Answers that nobody reads, and half commands: beyond this Redis closes the largest connections.
     `maxmemory-clients ${clientBytes(specification)}`,
     `repl-backlog-size ${backlogBytes(specification)}`,
@@ -70,9 +75,20 @@ export function liveChanges({ specification, primaryPort }: EngineSettings): str
     ['ACL', 'SETUSER', REPLICATION_USER, ...replicationRules(replicationSecret)],
     [
       'CONFIG', 'SET', 'maxmemory', String(memoryBytes(specification)), 'maxmemory-clients', String(clientBytes(specification)), 'repl-backlog-size', String(backlogBytes(specification)),
-      'appendfsync', appendFsync, 'masterauth', replicationSecret,
+      'appendfsync', appendFsync, 'masterauth', replicationSecret, ...settings(specification).flat(),
     ],
     primary === null ? ['REPLICAOF', 'NO', 'ONE'] : ['REPLICAOF', '127.0.0.1', String(primaryPort)],
+  ]
+}
+
+/** Of its plan. */
+function settings({ eviction, limits }: EngineSpecification): [string, string][] {
+  return [
+    ['maxmemory-policy', eviction ? FIRST_EVICTION : 'noeviction'],
+    ['timeout', String(limits.idleSeconds ?? 0)],
+    // Also what APPEND, SETRANGE and SETBIT let a string grow to.
+    ['proto-max-bulk-len', String(limits.entryBytes ?? MAX_ENTRY_BYTES)],
+    ['busy-reply-threshold', String(limits.scriptMs ?? BUSY_MS)],
   ]
 }
 

@@ -1,7 +1,8 @@
 /**
  * The directories of engines.
  *
- *   <dataDir>/<service>/         the agent's, 0700: `lock`, `copied` (the primary of which a replica's file is a whole copy)
+ *   <dataDir>/<service>/         the agent's, 0700: `lock`, `copied` (the primary of which a replica's file is a whole copy),
+ *                                `usage` (what it has used this day and month)
  *   <dataDir>/<service>/data/    the engine's, 0700, its own uid: append-only file, socket; the engine's working directory
  *   <dataDir>/removed/           what was deleted through the API, renamed; only operators delete data
  *
@@ -46,6 +47,11 @@ export class EngineDirectories {
     }
     mkdirSync(data, { recursive: true, mode: 0o700 })
     return { lockFile: join(home, 'lock'), copiedFile: join(home, 'copied'), data, socket, uid: this.#own(data) }
+  }
+
+  /** What its agent has counted of it. */
+  usageFile(service: string): string {
+    return join(this.#dataDir, service, 'usage')
   }
 
   /** Services that have a directory here. */

@@ -16,6 +16,8 @@ export interface Health {
   readonly kept: boolean
   /** A primary's append-only file can't be written. null: it didn't say. */
   readonly writesRefused: boolean | null
+  /** A script or function runs for longer than `busy-reply-threshold`. */
+  readonly busy: boolean
 }
 
 /** Behind a first copy Redis writes its file anew; until that has ended well the file is what it was before. */
@@ -24,7 +26,7 @@ const COPY_IS_KEPT = ['aof_enabled:1', 'aof_rewrite_in_progress:0', 'aof_rewrite
 /** CLIENT LIST, of as many connections as an engine takes. */
 const MAX_LIST_BYTES = 8 << 20
 
-const NOT_ANSWERING: Health = { state: 'not-answering', linked: null, kept: false, writesRefused: null }
+const NOT_ANSWERING: Health = { state: 'not-answering', linked: null, kept: false, writesRefused: null, busy: false }
 
 export class EngineHealth {
   readonly #path: string
@@ -44,14 +46,14 @@ export class EngineHealth {
       const client = await this.#connected()
       const pong = await client.command(['PING'], this.#timeoutMs)
       if (isError(pong, 'LOADING')) return { ...NOT_ANSWERING, state: 'loading' }
-      if (isError(pong, 'BUSY')) return { ...NOT_ANSWERING, state: 'well' }
+      if (isError(pong, 'BUSY')) return { ...NOT_ANSWERING, state: 'well', busy: true }
       const writesRefused = isError(pong, 'MISCONF')
       if (!writesRefused && (pong.kind !== 'text' || pong.text !== 'PONG')) return this.#lost()
       const info = replica ? await client.command(['INFO', 'replication', 'persistence'], this.#timeoutMs) : null
-      if (info?.kind !== 'text') return { state: 'well', linked: null, kept: false, writesRefused }
+      if (info?.kind !== 'text') return { state: 'well', linked: null, kept: false, writesRefused, busy: false }
       const says = (line: string): boolean => info.text.includes(`\r\n${line}\r\n`)
       const linked = says('master_link_status:up')
-      return { state: 'well', linked, kept: linked && COPY_IS_KEPT.every(says), writesRefused }
+      return { state: 'well', linked, kept: linked && COPY_IS_KEPT.every(says), writesRefused, busy: false }
     } catch {
       return this.#lost()
     }
@@ -83,7 +85,7 @@ export class EngineHealth {
 
   async #connected(): Promise<RespClient> {
     if (this.#client !== null && !this.#client.closed) return this.#client
-    const client = new RespClient(this.#path, { maxBytes: MAX_LIST_BYTES })
+    const client = new RespClient(this.#path, { maxBytes: MAX_LIST_BYTES, maxDepth: 16 })
     this.#client = client
     const reply = await client.command(['AUTH', AGENT_USER, this.#password], this.#timeoutMs)
     if (reply.kind !== 'text') client.close()

@@ -23,6 +23,7 @@ import { AGENT_USER, REPLICATION_USER } from './acl.ts'
 import { engineConfiguration, liveChanges, processMemoryBytes } from './configuration.ts'
 import type { EngineDirectories, EngineDirectory } from './directory.ts'
 import { copiedFrom, noteCopied, orphanedHolder } from './directory.ts'
+import { Eviction } from './eviction.ts'
 import { EngineHealth } from './health.ts'
 import type { Health } from './health.ts'
 import { EngineProcess } from './process.ts'
@@ -30,6 +31,7 @@ import type { EngineExit } from './process.ts'
 import type { OccupiedEngine } from './occupied.ts'
 import type { EngineSpecification, EngineUser } from './specification.ts'
 import { sameSpecification } from './specification.ts'
+import { ScriptTime } from './script-time.ts'
 import type { StartTurns } from './start-turns.ts'
 import { takeCopy } from './take-copy.ts'
 import { OldLogins, renewedUsers, userCommands } from './users.ts'
@@ -63,6 +65,8 @@ export interface SupervisorOptions {
   readonly restarted: (service: string) => void
   /** So many connections were ended because their password counts no more. */
   readonly loginsEnded: (service: string, connections: number) => void
+  /** One of its scripts ran for longer than its plan allows. */
+  readonly scriptEnded: (service: string) => void
 }
 
 const FIRST_POLL_MS = 4
@@ -100,6 +104,8 @@ export class Supervisor {
   #usedAtMs = performance.now()
   #wake: (() => void) | null = null
   #changing: Promise<void> = Promise.resolve()
+  readonly #eviction = new Eviction()
+  readonly #scriptTime = new ScriptTime()
   readonly #oldLogins: OldLogins
   #running: Promise<void> | null = null
 
@@ -304,6 +310,7 @@ export class Supervisor {
   async #watch(engine: EngineProcess, directory: EngineDirectory, health: EngineHealth): Promise<void> {
     const { healthIntervalMs, silentTimeoutMs } = this.#options.times
     this.#health = health
+    this.#eviction.reset()
     void engine.exited.then(() => this.#wake?.())
     let equipped = false
     let copied = this.#specification.primary !== null && copiedFrom(directory) === this.#specification.primary
@@ -316,6 +323,7 @@ export class Supervisor {
       if (found.state === 'well' && !equipped) equipped = await this.#setUsers(health, [])
       if (engine.over || this.#restarting || this.#stopping.signal.aborted) break
       this.#noteDetails(found)
+      await this.#keepPlan(engine, health, found)
       this.#noteCopy(directory, found)
       // This process may have stood still itself: a check counts for no more than it may take.
       silentMs = found.state === 'not-answering' ? silentMs + pollMs + Math.min(performance.now() - checkedMs, 2 * healthIntervalMs) : 0
@@ -343,6 +351,23 @@ export class Supervisor {
     } catch (error) {
       this.#options.log.debug({ service: this.#specification.service, cause: asNearcastError(error).message }, 'the copy could not be noted')
     }
+  }
+
+  async #keepPlan(engine: EngineProcess, health: EngineHealth, { busy }: Health): Promise<void> {
+    const { service, limits, eviction } = this.#specification
+    if (eviction) await this.#eviction.look(health)
+    if (limits.scriptMs === undefined) return
+    const ended = await this.#scriptTime.end(health, busy, () => engine.kill())
+    if (ended === null) return
+    this.#options.log.warn({ service, scriptMs: limits.scriptMs, ended }, 'a script ran for longer than the plan of its database allows')
+    this.#options.scriptEnded(service)
+  }
+
+  /** Of a database with eviction: a write was refused, because no key that expires is left. */
+  async makeRoom(): Promise<void> {
+    const connection = this.#connection()
+    await this.#eviction.takeAny(connection)
+    connection.close()
   }
 
   #killSilent(engine: EngineProcess, silentMs: number): void {
@@ -381,6 +406,7 @@ export class Supervisor {
     const now = this.#specification
     const connection = this.#connection()
     const applied = (await connection.apply(liveChanges(this.#settings(now)))) && (await this.#setUsers(connection, before.users))
+    this.#eviction.reset()
     connection.close()
     if (applied) await this.#oldLogins.leave(renewedUsers(before, now), now.live)
     return applied

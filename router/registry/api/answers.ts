@@ -9,6 +9,8 @@ import { CODES } from '../../../lib/errors.ts'
 import { importProgress } from '../../../lib/feed/questions.ts'
 import { limits, SERVICE_KINDS, tlsPolicy } from '../../../lib/feed/messages.ts'
 import { SCOPES } from '../store/records.ts'
+import { redisLimits } from '../../../lib/redis-limits.ts'
+import { redisPlan } from '../objects/plans.ts'
 
 const at = z.iso.datetime().meta({ description: 'RFC 3339, UTC.' })
 const milliseconds = z.number().min(0)
@@ -107,6 +109,8 @@ export const serviceAnswer = z
   })
   .meta({ id: 'Service', description: 'What addresses lead to: nodes that serve one port.' })
 
+export const planAnswer = z.strictObject(redisPlan.shape).meta({ id: 'Plan', description: 'What databases on it may use.' })
+
 const secret = 'Left out for a token without the scope `write`.'
 export const redisAnswer = z
   .strictObject({
@@ -118,6 +122,9 @@ export const redisAnswer = z
     maxMemoryBytes: z.int(),
     allowedSources: strings.optional().meta({ description: 'Where clients must come from; absent: from anywhere.' }),
     parkAfterMinutes: z.union([z.number(), z.literal('never')]).optional().meta({ description: 'Absent: as its node is set.' }),
+    plan: z.string().optional().meta({ description: 'Whose limits it took over last.' }),
+    limits: z.strictObject(redisLimits.shape).optional().meta({ description: 'A member that is absent: without that limit. Each node that holds the database counts for itself.' }),
+    eviction: z.literal(true).optional().meta({ description: 'When it is full, keys go instead of writes being refused: those that expire first.' }),
     dailyBackups: z.int().optional().meta({ description: 'So many are kept; absent: none are taken.' }),
     users: strings.optional().meta({ description: 'Names of its users beside `default`.' }),
     tls: tlsAnswer.shape.policy,

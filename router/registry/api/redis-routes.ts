@@ -4,12 +4,13 @@ import { askAgent, primaryOf } from '../agent-questions.ts'
 import { setAddressTls } from '../objects/address-tls.ts'
 import { addUser, checkedRules, findUser, removeUser, resetPassword, setAllowedSources, setDailyBackups, setParking } from '../objects/database-access.ts'
 import { createDatabase } from '../objects/databases.ts'
+import { checkSizeChange, setSize } from '../objects/plans.ts'
 import { findNetwork } from '../objects/networks.ts'
 import { activateService, findService, removeService } from '../objects/services.ts'
 import type { Registry } from '../registry.ts'
 import type { OrgRecord, ServiceRecord } from '../store/records.ts'
 import type { StoreTransaction } from '../store/store.ts'
-import { changedAnswer, listOf, provisioned, redisAnswer, redisUserAnswer, removedUserAnswer, takenDownAnswer } from './answers.ts'
+import { changedAnswer, listOf, planAnswer, provisioned, redisAnswer, redisUserAnswer, removedUserAnswer, takenDownAnswer } from './answers.ts'
 import { redisDocument, redisUserDocument } from './documents.ts'
 import { backupRoutes } from './backup-routes.ts'
 import { importRoutes } from './import-routes.ts'
@@ -27,8 +28,16 @@ export function redisRoutes(registry: Registry): Route[] {
 }
 
 function lifeRoutes(registry: Registry): Route[] {
-  const { store, publisher, plan } = registry
+  const { store, publisher, plan, plans } = registry
   return [
+    route({
+      method: 'GET',
+      path: '/v1/plans',
+      access: 'token',
+      summary: 'List the plans that databases may be put on',
+      answer: listOf(planAnswer),
+      handle: () => [...plans.plans],
+    }),
     route({
       method: 'GET',
       path: PATH,
@@ -62,6 +71,7 @@ function lifeRoutes(registry: Registry): Route[] {
         const { result, revision } = store.write(act, (transaction) => {
           const made = createDatabase(transaction, org, network, call.body, plan)
           setAddressTls(transaction, made.address, call.body.tls)
+          setSize(transaction, made.service.id, { plan: call.body.plan ?? registry.plans.defaultPlan, eviction: call.body.eviction }, registry.plans)
           return made
         })
         const { service } = result
@@ -78,14 +88,18 @@ function lifeRoutes(registry: Registry): Route[] {
       method: 'PATCH',
       path: `${PATH}/:name`,
       access: 'org',
-      summary: 'Change a database: where its clients may come from, its daily backups, when its engine rests; null ends each',
+      summary: 'Change a database: plan, limits, eviction, allowed sources, daily backups, when its engine rests; null ends each',
       body: redisChangeBody,
       answer: changedAnswer(redisAnswer),
-      handle: (call, org) => changed(registry, call, org, 'redis.change', (transaction, { id }) => {
+      handle: (call, org) => {
+        checkSizeChange(call.body, call.memberOf === undefined)
+        return changed(registry, call, org, 'redis.change', (transaction, { id }) => {
+          setSize(transaction, id, call.body, registry.plans)
           setAllowedSources(transaction, id, call.body.allowedSources)
           setDailyBackups(transaction, id, call.body.dailyBackups)
           setParking(transaction, id, call.body.parkAfterMinutes)
-        }),
+        })
+      },
     }),
     route({
       method: 'DELETE',

@@ -6,6 +6,8 @@ import { limits, wireguardRow } from '../../../lib/feed/messages.ts'
 import { ID_PATTERN } from '../../../lib/identity.ts'
 import { LIVE_POLICY } from '../../../lib/live-policy.ts'
 import { MAX_SOURCES, parseSource } from '../../../lib/source-list.ts'
+import { redisLimits } from '../../../lib/redis-limits.ts'
+import { maxMemory, PLAN_NAME } from '../objects/plans.ts'
 import { SCOPES } from '../store/records.ts'
 
 /** A DNS label: names of services are host names. */
@@ -33,6 +35,24 @@ const tls = z
   })
   .meta({ description: 'Who does TLS for the address; off unless told.' })
 
+const plan = z.string().regex(PLAN_NAME).meta({ description: 'Takes over its limits; GET /v1/plans lists them. null, for operators: no plan and no limits.' })
+const eviction = z.boolean().meta({ description: 'When it is full, keys go instead of writes being refused: those that expire first.' })
+/** Each member of the row; null: without that limit. */
+const redisLimitsChange = z
+  .strictObject({
+    maxClients: redisLimits.shape.maxClients.nullable(),
+    commandsPerSecond: redisLimits.shape.commandsPerSecond.nullable(),
+    commandsPerDay: redisLimits.shape.commandsPerDay.nullable(),
+    commandsPerMonth: redisLimits.shape.commandsPerMonth.nullable(),
+    requestBytes: redisLimits.shape.requestBytes.nullable(),
+    entryBytes: redisLimits.shape.entryBytes.nullable(),
+    bytesPerSecond: redisLimits.shape.bytesPerSecond.nullable(),
+    bytesPerDay: redisLimits.shape.bytesPerDay.nullable(),
+    idleSeconds: redisLimits.shape.idleSeconds.nullable(),
+    scriptMs: redisLimits.shape.scriptMs.nullable(),
+  })
+  .meta({ description: 'Operators only; others choose a plan.' })
+
 export const orgBody = z.strictObject({ name })
 export const networkBody = z.strictObject({ name })
 export const redisBody = z.strictObject({
@@ -42,10 +62,16 @@ export const redisBody = z.strictObject({
   network: reference.optional(),
   live: live.optional(),
   appendFsync: z.enum(['always', 'everysec']).default('everysec'),
-  maxMemoryBytes: z.int().min(1 << 20).max(2 ** 40).default(100 * (1 << 20)),
+  maxMemoryBytes: maxMemory.default(100 * (1 << 20)).meta({ description: 'Unless its plan says it.' }),
+  plan: plan.optional(),
+  eviction: eviction.optional(),
   tls: tls.optional(),
 })
 export const redisChangeBody = z.strictObject({
+  plan: plan.nullable().optional(),
+  eviction: eviction.optional(),
+  limits: redisLimitsChange.optional(),
+  maxMemoryBytes: maxMemory.optional().meta({ description: 'Operators only.' }),
   allowedSources: z
     .array(z.string().max(64).refine((text) => parseSource(text) !== null, 'write an address or a subnet: 192.0.2.7, 10.0.0.0/8, fdaa:0:1::/48'))
     .min(1)

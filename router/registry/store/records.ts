@@ -3,6 +3,7 @@
  * that decides who may see them, so that a view of a record depends on that record alone (router/registry/feed/views.ts).
  */
 import type { AddressTls, Limits, ServiceRow, TableName } from '../../../lib/feed/messages.ts'
+import type { RedisLimits } from '../../../lib/redis-limits.ts'
 import type { GatewayPlace } from '../../../lib/identity.ts'
 
 export type Placement = ServiceRow['placements'][number]
@@ -53,6 +54,11 @@ export interface ServiceRecord {
     readonly replicas: readonly string[]
     readonly maxMemoryBytes: number
     readonly appendFsync: 'always' | 'everysec'
+    /** Whose limits it took over last; absent: none. */
+    readonly plan?: string
+    readonly limits?: RedisLimits
+    /** When it is full, keys go instead of writes being refused. */
+    readonly eviction?: true
     /** Beside `default`; their passwords are sealed with the others. */
     readonly users?: readonly DatabaseUser[]
     /** Clients must come from one of these (lib/source-list.ts); absent: from anywhere. */
