@@ -9,13 +9,14 @@ import { z } from 'zod'
 import { NearcastError } from '../../lib/errors.ts'
 import { clampPrivate, encodeKey, KeyPair } from '../../lib/wireguard/keys.ts'
 import { listOf } from '../api-objects.ts'
-import { colours, milliseconds, table } from '../output.ts'
+import { colours, createOutput, milliseconds, table } from '../output.ts'
 import { formatConfiguration } from '../wireguard/configuration.ts'
 import { probeGateways } from '../wireguard/probe.ts'
 import type { Gateway, Probed } from '../wireguard/probe.ts'
 import { qrCode } from '../wireguard/qr-code.ts'
+import { startRelay } from '../wireguard/relay.ts'
 import { confirmed, YES_OPTION } from './confirm.ts'
-import type { Session, WithSession } from './session.ts'
+import type { GlobalOptions, Session, WithSession } from './session.ts'
 import { ORG_OPTION } from './session.ts'
 import { segment } from './values.ts'
 
@@ -86,6 +87,8 @@ export function addWireguardCommands(program: Command, withSession: WithSession)
       }),
     )
 
+  addRelay(wireguard)
+
   wireguard
     .command('gateways')
     .description('where machines come in')
@@ -100,6 +103,23 @@ export function addWireguardCommands(program: Command, withSession: WithSession)
         )
       }),
     )
+}
+
+function addRelay(wireguard: Command): void {
+  wireguard
+    .command('relay <url>')
+    .description("a UDP port of this machine that leads to a gateway's WebSocket, for WireGuard clients where UDP doesn't get through; runs until it is ended")
+    .option('--listen <host:port>', "what the client takes for the gateway's end point", '127.0.0.1:51820')
+    .action(async (url: string, options: { listen: string }, command: Command) => {
+      const output = createOutput(command.optsWithGlobals<GlobalOptions>().json === true)
+      const ended = Promise.withResolvers<void>()
+      for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => ended.resolve())
+      const relay = await startRelay({ url, listen: options.listen, onState: (state, reason) => output.hint(reason === '' ? `${url}: ${state}` : `${url}: ${state}, ${reason}`) })
+      const endpoint = options.listen.replace(/\d+$/, String(relay.port))
+      output.show({ endpoint, url }, () => `Write "Endpoint = ${endpoint}" into the client's configuration.`)
+      await ended.promise
+      await relay.close()
+    })
 }
 
 /** What commands take that make a configuration. */
@@ -153,8 +173,8 @@ function noGateway(region: string | undefined): NearcastError {
 }
 
 function hints(probed: readonly Probed[], missing: readonly string[]): string[] {
-  const lines = probed.map(({ gateway: { id, region }, endpoint, ms }) =>
-    ms === null ? colours.yellow(`${region}: ${id} doesn't answer from here (${endpoint})`) : `${region}: ${id} answers in ${milliseconds(ms)} (${endpoint})`,
+  const lines = probed.map(({ gateway: { id, region, websocket }, endpoint, ms }) =>
+    ms === null ? colours.yellow(`${region}: ${id} doesn't answer from here (${endpoint})${websocket === undefined ? '' : `; try "nearcast wireguard relay ${websocket}"`}`) : `${region}: ${id} answers in ${milliseconds(ms)} (${endpoint})`,
   )
   return [...lines, ...late(missing)]
 }

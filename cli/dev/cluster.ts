@@ -163,7 +163,7 @@ export class Cluster {
         if (kind === 'agent') return planAgent(topology, host, token)
         if (kind === 'proxy') return planProxy(topology, host, token, networks)
         const index = topology.gateways.indexOf(host)
-        return planGateway(topology, host, token, { fd: FIRST_INHERITED_FD + 2 + index, port: this.#gatewayPorts[index] ?? 0 })
+        return planGateway(topology, host, token, { fd: FIRST_INHERITED_FD + 2 + index, port: this.#gatewayPorts[index] ?? 0 }, await this.edge.gateway(host.address))
       }),
     )
     await this.#run(planned)

@@ -4,7 +4,7 @@
  * directly under a top-level name. Keys exist inside the cluster's own file system in memory only.
  */
 import { Issuer } from '../../lib/certificate.ts'
-import { TLS_DIRECTORY } from './programs.ts'
+import { EDGE_CA, TLS_DIRECTORY } from './programs.ts'
 import type { World } from './world.ts'
 
 /** First in the directory, so it serves clients that name nobody. */
@@ -28,12 +28,18 @@ export class EdgeCertificates {
   static async create(world: World, adminSockets: () => readonly string[]): Promise<EdgeCertificates> {
     const edge = new EdgeCertificates(world, await Issuer.create('nearcast dev'), adminSockets)
     await edge.#write(DEFAULT_STEM, '*.flycast')
+    await world.call('write', { files: [{ path: EDGE_CA, text: edge.ca }] })
     return edge
   }
 
   /** PEM of the CA, for app hosts. */
   get ca(): string {
     return this.#issuer.pem
+  }
+
+  /** For the WebSocket of a gateway. */
+  gateway(address: string): Promise<{ readonly certificate: string; readonly key: string }> {
+    return this.#issuer.issueWithKey({ commonName: 'gateway', names: [{ type: 'ip', value: address }] })
   }
 
   /** Resolves when the proxies that run have certificates for all of `names`, or after a while without. */

@@ -134,7 +134,7 @@ if [ -e ${socket}.away ] && [ ! -e ${socket} ]; then mv ${socket}.away ${socket}
 
   async #programs(target: string): Promise<string[]> {
     const [place = '', kind = '', ...rest] = target.split('/')
-    if (rest.length > 0 || kind === '') throw new NearcastError('cli.usage', `"${target}" is no program; write <region or host>/<router|agent|proxy>.`)
+    if (rest.length > 0 || kind === '') throw new NearcastError('cli.usage', `"${target}" is no program; write <region or host>/<router|agent|proxy|gateway>.`)
     const running = (await this.#cluster.world.call('list', {})).map(({ id }) => id)
     if (running.includes(target)) return [target]
     const ids = this.#hosts(place).map(({ id }) => `${id}/${kind}`)

@@ -11,6 +11,8 @@ export type ProgramKind = 'router' | 'agent' | 'proxy' | 'gateway'
 
 /** Certificates of all proxies: they share process 1's file system. */
 export const TLS_DIRECTORY = `${RUN_DIRECTORY}/tls`
+/** Of the CA that signs them. */
+export const EDGE_CA = `${RUN_DIRECTORY}/edge-ca.pem`
 const FEED_PORT = 7300
 export const HOP_PORT = 7400
 const WIREGUARD_PORT = 51820
@@ -126,13 +128,22 @@ export function planProxy(topology: Topology, host: Host, token: string, network
   return plan(host, 'proxy', { ...keys, manageHost: true, ingress, plane: topology.plane, health: QUICK_HEALTH, tls: { directory: TLS_DIRECTORY } }, { files: [file] })
 }
 
-/** `outside`: a UDP socket of the machine's own network, as process 1's descriptor, and its port. */
-export function planGateway(topology: Topology, host: Host, token: string, outside: { readonly fd: number; readonly port: number }): PlannedProgram {
+/** `outside`: a UDP socket of the machine's own network, as process 1's descriptor, and its port. `tls`: PEM, for the host's address. */
+export function planGateway(
+  topology: Topology,
+  host: Host,
+  token: string,
+  outside: { readonly fd: number; readonly port: number },
+  tls: { readonly certificate: string; readonly key: string },
+): PlannedProgram {
   const { keys, file } = joining(topology, host, 'gateway', token)
   // From the machine itself, and from inside the cluster.
   const advertise = [`127.0.0.1:${outside.port}`, `[${host.address}]:${WIREGUARD_PORT}`]
   const wireguard = { listen: ['fd:3', `[::]:${WIREGUARD_PORT}`] }
-  return plan(host, 'gateway', { ...keys, advertise, wireguard, tun: { name: GATEWAY_INTERFACE } }, { files: [file], fds: [outside.fd] })
+  const directory = stateDirectory(host, 'gateway')
+  const websocket = { listen: '[::]:443', certificate: `${directory}/tls.pem`, key: `${directory}/tls.key`, advertise: `wss://[${host.address}]/` }
+  const files = [file, { path: websocket.certificate, text: tls.certificate }, { path: websocket.key, text: tls.key }]
+  return plan(host, 'gateway', { ...keys, advertise, wireguard, websocket, tun: { name: GATEWAY_INTERFACE } }, { files, fds: [outside.fd] })
 }
 
 export function planForwarder(app: AppHost, listenFd: number, address: string, port: number): ProgramSpec {

@@ -1,6 +1,5 @@
 /**
  * One feed connection as both ends see it: JSON messages over a WebSocket (RFC 6455), text only, no compression.
- * The only importer of `ws`.
  *
  * Limits live here: message size, handshake time, and a peer that sends nothing (not even a pong) for `deadMs` is cut,
  * so that a vanished host is noticed within ten seconds at both ends. Exactly one `closed` follows, then nothing.
@@ -9,8 +8,8 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { ConnectionOptions } from 'node:tls'
 import { connect } from 'node:tls'
-import { WebSocket, WebSocketServer } from 'ws'
 import { NearcastError } from '../errors.ts'
+import { WebSocket, WebSocketServer } from '../websocket.ts'
 import { MAX_FEED_MESSAGE_BYTES } from './messages.ts'
 
 export interface ChannelTimes {

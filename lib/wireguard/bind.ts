@@ -1,5 +1,6 @@
 /**
- * The seam below: who carries sealed datagrams between hosts. `UdpBind` does it by UDP, `MemoryBind` inside a process.
+ * The seam below: who carries sealed datagrams between hosts. `UdpBind` does it by UDP, `WebSocketBind` through
+ * a WebSocket, `MemoryBind` inside a process.
  */
 
 /** Where a peer is. Made by a Bind; kept and handed back, never looked into but for these two. */

@@ -52,3 +52,11 @@ export const MAX_SOURCES = 4_096
 /** Ours: a whole IPv6 packet of the Ethernet's 1500, less IPv6, UDP and our own 32 bytes. */
 export const DEFAULT_MTU = 1_420
 export const MAX_PACKET_BYTES = 65_535
+
+/** Ours, for datagrams in a stream (stream-framing.ts); what flyctl and its gateways use. */
+export const STREAM_MAGIC = 0x2fac_ed77
+export const MAX_STREAM_DATAGRAM_BYTES = 2048
+/** A side that has nothing else to say says so. */
+export const STREAM_KEEPALIVE_MS = 1000
+/** Unsent bytes of a stream, beyond which datagrams are lost, as they would be on a full line. */
+export const MAX_STREAM_BACKLOG_BYTES = 1 << 20

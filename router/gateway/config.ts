@@ -48,6 +48,19 @@ export const gatewayConfig = z.strictObject({
       idleSeconds: z.int().min(1).max(86_400).default(600),
     })
     .prefault({}),
+  websocket: z
+    .strictObject({
+      /** TLS, for machines that UDP doesn't reach: `host:port` or `fd:N`. Without it there is none. */
+      listen: listen.optional(),
+      /** PEM files: the chain, leaf first, and its key. Read again when they change. */
+      certificate: z.string().min(1).optional(),
+      key: z.string().min(1).optional(),
+      /** `wss://host/`; told to the router when it joins. */
+      advertise: z.url({ protocol: /^wss$/, error: 'write wss://host/ or wss://host:port/' }).max(200).optional(),
+      maxConnections: z.int().min(1).max(1_000_000).default(10_000),
+    })
+    .prefault({})
+    .refine(({ listen: place, certificate, key, advertise }) => [place, certificate, key, advertise].every((each) => each === undefined) || [place, certificate, key, advertise].every((each) => each !== undefined), 'listen, certificate, key and advertise go together'),
   tun: z
     .strictObject({
       /** Of the interface that it makes; the proxy names it in [[ingress]]. */

@@ -32,6 +32,7 @@ import { gatewayMetrics } from './metrics.ts'
 import { GatewayPeers } from './peers.ts'
 import { gatewayKey } from './private-key.ts'
 import { ReturnRoutes } from './return-routes.ts'
+import { GatewayWebSocketBind } from './websocket-bind.ts'
 
 /** Silent peers are looked for that often; none lives twice its time. */
 const ROUNDS_PER_IDLE_TIME = 4
@@ -44,14 +45,17 @@ async function run(config: GatewayConfig): Promise<void> {
   const metrics = new Metrics('gateway')
 
   const { privateKey, publicKey } = gatewayKey(config.stateDir)
-  const gateway = { publicKey, endpoints: [config.advertise].flat() }
+  const { websocket } = config
+  const gateway = { publicKey, endpoints: [config.advertise].flat(), ...(websocket.advertise !== undefined && { websocket: websocket.advertise }) }
   const identity = await obtainIdentity({ kind: 'gateway', ...config, reachedAt: () => ({ gateway }), log, lifecycle })
 
   const { name, mtu } = config.tun
   const tun = new KernelTun(name, mtu)
   const guarded = new GuardedTun(tun, prefix)
   const { handshakesPerSecond, maxPeers, idleSeconds } = config.wireguard
-  const device = new Device({ privateKey, bind: new JoinedBind(config.wireguard.listen.map(bindOf)), tun: guarded, handshakesPerSecond, admit: (key) => peers.admit(key) })
+  const sockets = webSocketBind(websocket)
+  const bind = new JoinedBind([...config.wireguard.listen.map(bindOf), ...(sockets === null ? [] : [sockets])])
+  const device = new Device({ privateKey, bind, tun: guarded, handshakesPerSecond, admit: (key) => peers.admit(key) })
   const peers = new GatewayPeers({ device, prefix, idleMs: 1000 * idleSeconds, maxInstalled: maxPeers, nowMs: Date.now })
   await device.open()
   lifecycle.started('wireguard', () => device.close())
@@ -71,7 +75,7 @@ async function run(config: GatewayConfig): Promise<void> {
     },
     ask: (question) => Promise.reject(new NearcastError('feed.ask-failed', `A gateway can't answer "${question}".`)),
   })
-  gatewayMetrics(metrics, { device, tun: guarded, peers, feed: () => ({ state: reader.state, revision: reader.revision }) })
+  gatewayMetrics(metrics, { device, tun: guarded, peers, webSockets: () => sockets?.connections ?? 0, feed: () => ({ state: reader.state, revision: reader.revision }) })
   const ready = (): string[] => (lifecycle.state === 'ready' ? [] : [lifecycle.state])
   const admin = config.admin.listen === undefined ? null : await startAdmin({ listen: config.admin.listen, metrics, ready })
   if (admin) lifecycle.started('admin', () => admin.close())
@@ -100,6 +104,11 @@ function bindOf(listen: string): Bind {
   if (target.kind === 'fd') return new UdpBind({ fd: target.fd })
   const isIpv6 = target.host.includes(':')
   return new UdpBind({ port: target.port, ipv4: isIpv6 ? null : target.host, ipv6: isIpv6 ? target.host : null })
+}
+
+function webSocketBind({ listen, certificate, key, maxConnections }: GatewayConfig['websocket']): GatewayWebSocketBind | null {
+  if (listen === undefined || certificate === undefined || key === undefined) return null
+  return new GatewayWebSocketBind({ listen, certificate, key, maxConnections })
 }
 
 try {

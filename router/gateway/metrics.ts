@@ -8,10 +8,11 @@ export interface GatewayState {
   readonly device: Pick<Device, 'drops'>
   readonly tun: Pick<GuardedTun, 'drops' | 'bytes' | 'packets'>
   readonly peers: Pick<GatewayPeers, 'known' | 'installed' | 'refused'>
+  readonly webSockets: () => number
   readonly feed: () => { readonly state: string; readonly revision: number }
 }
 
-export function gatewayMetrics(metrics: Metrics, { device, tun, peers, feed }: GatewayState): void {
+export function gatewayMetrics(metrics: Metrics, { device, tun, peers, webSockets, feed }: GatewayState): void {
   metrics.gauge('peers', 'WireGuard peers: that the feed names, and that are in the device', ['state'], (gauge) => {
     gauge.set({ state: 'known' }, peers.known)
     gauge.set({ state: 'installed' }, peers.installed)
@@ -27,6 +28,7 @@ export function gatewayMetrics(metrics: Metrics, { device, tun, peers, feed }: G
   metrics.gauge('bytes', 'Bytes of packets inside, that passed', ['direction'], (gauge) => {
     for (const direction of ['received', 'sent'] as const) gauge.set({ direction }, tun.bytes[direction])
   })
+  metrics.gauge('websockets', 'Open WebSockets', [], (gauge) => gauge.set(webSockets()))
   metrics.gauge('feed_connected', '1 while the feed is connected', [], (gauge) => gauge.set(feed().state === 'connected' ? 1 : 0))
   metrics.gauge('feed_revision', 'Revision in force', [], (gauge) => gauge.set(feed().revision))
 }
