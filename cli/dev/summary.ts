@@ -47,10 +47,11 @@ function distances({ links }: Cluster, { id }: Region): string {
   return mine.map(({ ends, rttMs }) => `${ends.find((end) => end !== id)} ${rttMs} ms`).join(', ')
 }
 
-function suggestions({ topology }: Cluster, command: string): string[] {
+function suggestions({ topology, noGateways }: Cluster, command: string): string[] {
   const [org] = topology.orgs
   const [first, ...others] = topology.regions.map(({ id }) => id)
   const last = others.at(-1) ?? first
+  const gateways = topology.gateways.length > 0 && noGateways === null
   const demo = topology.databases.find((database) => database.org === org)
   if (org === undefined) return [`${command} orgs create --name acme`]
   const replicas = others.length === 0 ? '' : ` --replicas ${others.join(',')}`
@@ -58,5 +59,6 @@ function suggestions({ topology }: Cluster, command: string): string[] {
     `${command} redis create --org ${org} --name cache --region ${first}${replicas}`,
     ...(demo === undefined ? [] : [`${command} explain --from ${org}/${last} --to ${demo.name}.flycast`]),
     `${command} dev exec --org ${org} --region ${last} -- bash`,
+    ...(gateways ? [`${command} wireguard create laptop --org ${org}`] : []),
   ]
 }

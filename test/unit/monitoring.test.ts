@@ -10,6 +10,7 @@ import { z } from 'zod'
 import { AgentMetrics } from '../../agent/metrics.ts'
 import { Metrics } from '../../lib/metrics.ts'
 import { Measures, measureState } from '../../proxy/measures.ts'
+import { gatewayMetrics } from '../../router/gateway/metrics.ts'
 import { routerMetrics } from '../../router/metrics.ts'
 import type { TestRegistry } from '../support/registry.ts'
 import { startRegistry } from '../support/registry.ts'
@@ -55,7 +56,10 @@ beforeAll(async () => {
   agent.observe({ perService: () => new Map(), supervisors: () => new Map(), backends: () => new Map(), sessions: none, revision: none }, null)
   const router = new Metrics('router')
   routerMetrics(router, registry.registry)
-  for (const program of [proxy, agent.metrics, router]) for (const { name, labels, type } of await program.described()) {
+  const gateway = new Metrics('gateway')
+  const nothing = { drops: new Map(), bytes: { received: 0, sent: 0 }, packets: { received: 0, sent: 0 } }
+  gatewayMetrics(gateway, { device: nothing, tun: nothing, peers: { known: 0, installed: 0, refused: 0 }, webSockets: none, feed: () => ({ state: 'connected', revision: 0 }) })
+  for (const program of [proxy, agent.metrics, router, gateway]) for (const { name, labels, type } of await program.described()) {
     const suffixes = type === 'histogram' ? ['_bucket', '_sum', '_count'] : ['']
     for (const suffix of suffixes) metrics.set(name + suffix, new Set(suffix === '_bucket' ? [...labels, 'le'] : labels))
   }
