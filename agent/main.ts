@@ -43,6 +43,7 @@ import { Accounts } from './redis/limits/accounts.ts'
 import { commandTable } from './redis/limits/command-table.ts'
 import type { CommandTable } from './redis/limits/command-table.ts'
 import { ReadingRoom } from './redis/limits/reading-room.ts'
+import { Statistics } from './redis/statistics/statistics.ts'
 import { PrimaryLinks } from './redis/primary-links.ts'
 import { Sessions } from './sessions.ts'
 import { status } from './status.ts'
@@ -52,7 +53,7 @@ import { Tenants } from './tenants/tenants.ts'
 const PROGRAM = 'agent 0.1.0'
 /** How often unused engines are looked for. */
 const REST_INTERVAL_MS = 1000
-/** What databases have used is written this often; an agent that is killed forgets what came after. */
+/** Running engines are asked, and what databases have used is written, this often; an agent that is killed forgets what came after. */
 const SAVE_INTERVAL_MS = 5000
 /** Monotonic milliseconds. */
 const nowMs = (): number => performance.now()
@@ -140,6 +141,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
     removed: (service) => {
       metrics.forget(service)
       commands.delete(service)
+      statistics.forget(service)
       plane.setRate(rateName(service), null)
     },
     retired: (service) => {
@@ -156,7 +158,6 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
   const files = new BackupFiles(config.redis.backupDir ?? joinPath(config.stateDir, 'backups'))
   files.sweep().catch((error: unknown) => log.warn({ error: asNearcastError(error).message }, 'left-overs of backups could not be removed'))
   const imports = new Imports(new AllowList(config.redis.importFrom), held)
-  const questions = new Questions({ supervisor: held, backups: new Backups(files, held), files, imports })
   const { allow, ...checks } = config.backends
   const backends = new Backends({ allow: new AllowList(allow), check: checkBackend, ...checks, log, publish: (reasons) => publishAll({ backends: reasons }) })
   lifecycle.started('backends', () => backends.stop())
@@ -164,21 +165,29 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
   lifecycle.started('links to primaries', () => links.close())
 
   const accounts = new Accounts({ fileOf: (service) => directories.usageFile(service), log, hit: (service, limit) => metrics.limited.inc({ service, limit }) })
-  const saving = setInterval(() => accounts.save(), SAVE_INTERVAL_MS).unref()
+  const statistics = new Statistics({
+    node: config.id,
+    supervisors: () => tenants.supervisors,
+    account: (service) => accounts.of(service),
+    isRead: (service) => accounts.wayOf(service).startsWith('read'),
+    clients: (service) => ingress.clients(service),
+    dataOf: (service) => directories.dataOf(service),
+    nowMs,
+  })
+  const saving = setInterval(() => void statistics.sample().then(() => accounts.save()), SAVE_INTERVAL_MS).unref()
   lifecycle.started('accounts', () => {
     clearInterval(saving)
     accounts.save()
   })
   const reading = new ReadingRoom(joinPath(config.stateDir, 'reading.sock'))
   lifecycle.started('reading', () => reading.close())
-  const commands = new Map<string, CommandTable>()
-  /** Asked once per database; until the engine has answered, a command is of no kind. */
-  const learnCommands = async (service: string): Promise<void> => {
-    if (commands.has(service)) return
-    commands.set(service, commandTable(undefined))
+  const questions = new Questions({ supervisor: held, backups: new Backups(files, held), files, imports, statistics })
+  const commands = new Map<string, Promise<CommandTable>>()
+  /** Asked once per database; until its engine has answered, a command is of no kind. */
+  const learnCommands = async (service: string): Promise<CommandTable> => {
     const [reply] = (await held(service).ask([['COMMAND']], startTimeoutMs)) ?? []
     if (reply === undefined) commands.delete(service)
-    else commands.set(service, commandTable(reply))
+    return commandTable(reply)
   }
   const engineOf = async (connection: HopConnection): Promise<EngineAnswer> => {
     const { service, purpose } = connection
@@ -188,9 +197,11 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
     const rates = way.endsWith('rated') ? { rates: [rateName(service)] } : {}
     const account = accounts.of(service)
     if (!way.startsWith('read') || account === null) return { ...answer, ...rates }
-    void learnCommands(service)
-    const makeRoom = table().services.get(service)?.redis?.eviction === true ? () => held(service).makeRoom() : null
-    return { ...(await reading.admit({ path: answer.target.path, account, kindOf: (name) => commands.get(service)?.get(name) ?? 'other', makeRoom })), ...rates }
+    const learning = commands.get(service) ?? learnCommands(service)
+    commands.set(service, learning)
+    const kinds = await learning
+    const makeRoom = current.services.get(service)?.redis?.eviction === true ? () => held(service).makeRoom() : null
+    return { ...(await reading.admit({ path: answer.target.path, account, kindOf: (name) => kinds.get(name) ?? 'other', makeRoom })), ...rates }
   }
 
   const uids = new Set([0, process.getuid?.() ?? 0, ...config.hop.allowedUids])

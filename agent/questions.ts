@@ -7,6 +7,8 @@ import type { Backups } from './redis/copies/backups.ts'
 import type { Imports } from './redis/copies/imports.ts'
 import { trialCommands } from './redis/engine/acl.ts'
 import type { Supervisor } from './redis/engine/supervisor.ts'
+import { SLOW_LOG_COMMAND, slowLog } from './redis/statistics/slow-log.ts'
+import type { Statistics } from './redis/statistics/statistics.ts'
 
 export interface QuestionsOptions {
   /** @throws NearcastError redis.not-found */
@@ -14,6 +16,7 @@ export interface QuestionsOptions {
   readonly backups: Backups
   readonly files: BackupFiles
   readonly imports: Imports
+  readonly statistics: Statistics
 }
 
 type Answers = { readonly [Name in QuestionName]: (params: QuestionParams<Name>) => Promise<QuestionAnswer<Name>> }
@@ -39,6 +42,11 @@ export class Questions {
     'redis.import-status': async ({ service }) => this.#options.imports.status(service),
     'redis.import-cut-over': async ({ service }) => this.#options.imports.cutOver(service),
     'redis.import-stop': async ({ service }) => this.#options.imports.stop(service),
+    'redis.statistics': async ({ service }) => {
+      this.#options.supervisor(service)
+      return this.#options.statistics.of(service)
+    },
+    'redis.slow': async ({ service }) => ({ commands: slowLog((await this.#options.supervisor(service).look([SLOW_LOG_COMMAND]))?.[0]) }),
     'redis.backup-remove': async (place) => {
       await this.#options.files.remove(place)
       return {}

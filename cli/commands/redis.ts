@@ -11,6 +11,7 @@ import { addRedisAccessCommands, restsAfter } from './redis-access.ts'
 import { addRedisBackupCommands } from './redis-backups.ts'
 import { addRedisImportCommand } from './redis-import.ts'
 import { addRedisPlansCommand, sizeFacts } from './redis-plans.ts'
+import { addWhySlowCommand, statisticsObject, usageLines } from './redis-statistics.ts'
 import type { Session, WithSession } from './session.ts'
 import { ORG_OPTION } from './session.ts'
 import type { TlsOptions } from './address-settings.ts'
@@ -70,12 +71,13 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
 
   redis
     .command('status <name>')
-    .description('everything about a database, its password included')
+    .description('everything about a database, its password and its use included')
     .option(...ORG_OPTION)
     .action((name: string, options: { org?: string }, command: Command) =>
       withSession(command, async ({ api, output, org }) => {
-        const database = await api.get(`/v1/orgs/${segment(await org(options.org))}/redis/${segment(name)}`, redisObject)
-        output.show(database, () => described(database))
+        const path = `/v1/orgs/${segment(await org(options.org))}/redis/${segment(name)}`
+        const [database, statistics] = await Promise.all([api.get(path, redisObject), api.get(`${path}/statistics`, statisticsObject)])
+        output.show({ ...database, statistics }, () => [described(database), ...usageLines(statistics)])
       }),
     )
 
@@ -110,6 +112,7 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
   addRedisBackupCommands(redis, withSession)
   addRedisImportCommand(redis, withSession)
   addRedisPlansCommand(redis, withSession)
+  addWhySlowCommand(redis, withSession)
 }
 
 /** What the options leave open is asked for where somebody can answer; a name alone is generated. */

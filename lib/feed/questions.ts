@@ -35,6 +35,31 @@ export const importProgress = z.object({
   error: z.string().max(512).optional(),
 })
 
+const amount = z.number().min(0)
+const latency = z.object({ count: size, meanMs: amount, p99Ms: amount }).nullable()
+
+export const redisStatistics = z.object({
+  node: z.string().max(64),
+  role: z.enum(['primary', 'replica']),
+  resting: z.boolean(),
+  /** Open ones, of clients. */
+  connections: size,
+  commands: z.object({ total: size, day: size, month: size, perSecond: amount }),
+  bytes: z.object({ up: size, down: size, day: size, month: size }),
+  hits: size,
+  misses: size,
+  /** As its engine said last; null: not since the agent started. */
+  engine: z.object({ keys: size, memoryBytes: size, evicted: size, expired: size }).nullable(),
+  diskBytes: size,
+  /** Of the last minute or two; null: its clients aren't read. */
+  latency: z.object({ read: latency, write: latency }).nullable(),
+  limits: z.array(z.object({ limit: z.string().max(64), allowed: size, used: size.optional(), hits: size })).max(32),
+})
+export type RedisStatistics = z.infer<typeof redisStatistics>
+
+export const slowCommand = z.object({ at: z.string().max(40), ms: amount, command: z.string().max(256) })
+export type SlowCommand = z.infer<typeof slowCommand>
+
 export const QUESTIONS = {
   /** Whether the database's engine takes these rules for a user. */
   'redis.check-rules': { params: z.object({ service, rules: z.array(z.string().max(160)).max(64) }), answer: z.object({}) },
@@ -51,6 +76,9 @@ export const QUESTIONS = {
   'redis.import-status': { params: z.object({ service }), answer: importProgress },
   'redis.import-cut-over': { params: z.object({ service }), answer: importProgress },
   'redis.import-stop': { params: z.object({ service }), answer: importProgress },
+  'redis.statistics': { params: z.object({ service }), answer: redisStatistics },
+  /** The slowest commands of late; none while its engine rests. */
+  'redis.slow': { params: z.object({ service }), answer: z.object({ commands: z.array(slowCommand).max(16) }) },
   'redis.backup-remove': { params: z.object({ service, backup }), answer: z.object({}) },
 } as const
 

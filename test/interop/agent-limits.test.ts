@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
 import { afterEach, expect, test } from 'vitest'
+import type { RedisStatistics } from '../../lib/feed/questions.ts'
+import { redisStatistics } from '../../lib/feed/questions.ts'
 import type { RedisLimits } from '../../lib/redis-limits.ts'
 import { startBareRedis, talk } from '../support/bare-redis.ts'
 import { addressChange, databaseRow, DataNode, dialerChange } from '../support/data-node.ts'
@@ -163,9 +165,11 @@ test('an idle connection is closed; a script that runs too long is ended, one th
   await redis.set('k', 'before')
   expect(await failed(redis.eval('while true do end', 0))).toMatch(/Script killed by user/)
   expect(await redis.get('k')).toBe('before')
+  const pid = node.enginePid('db')
   void failed(client().eval("redis.call('set', 'k', 'during') while true do end", 0))
   await until('the engine was ended', () => node.log.some(({ ended }) => ended === 'killed'))
-  await until('and is there again', () => node.agent.tenants.supervisors.get('db')?.reason === null && node.agent.tenants.supervisors.get('db')?.answers === true)
+  await until('and is there again', () => node.enginePid('db') > 0 && node.enginePid('db') !== pid && node.agent.tenants.supervisors.get('db')?.answers === true)
+  await node.available('db')
   expect(await client().get('k')).toBe('before')
   const lonely = client()
   await lonely.ping()
@@ -219,6 +223,36 @@ test('everything else of Redis through a connection that is read', async () => {
   expect(three.stdout).toContain('empty hash')
 })
 
+test('statistics: of databases that are read and of those that are not; they live on, and wake nobody', async () => {
+  const { node, set, client } = await place({ commandsPerDay: 1000, maxClients: 5 })
+  const redis = client()
+  await redis.mset('a', '1', 'b', '2')
+  await Promise.all(['a', 'b', 'c', 'a'].map((key) => redis.get(key)))
+  const ask = async (): Promise<RedisStatistics> => redisStatistics.parse(await node.agent.answer('redis.statistics', { service: 'db' }))
+  expect(await ask()).toMatchObject({ node: 'mad', role: 'primary', connections: 1, commands: { total: 5, day: 5, month: 5 }, hits: 3, misses: 1, engine: { keys: 2 }, latency: { read: { count: 4 }, write: { count: 1 } } })
+  expect((await ask()).limits).toEqual([{ limit: 'maxClients', allowed: 5, used: 1, hits: 0 }, { limit: 'commandsPerDay', allowed: 1000, used: 5, hits: 0 }])
+  expect((await ask()).diskBytes).toBeGreaterThan(10)
+  await set({})
+  await until('it has gone', () => redis.status === 'end')
+  const plain = client()
+  await plain.eval('for i = 1, 2e6 do end return 1', 0)
+  await plain.get('a')
+  await plain.ping()
+  // SLOWLOG holds what took 10 ms.
+  expect(await node.agent.answer('redis.slow', { service: 'db' })).toMatchObject({ commands: [{ command: expect.stringMatching(/^eval for i = 1, 2e6/) }] })
+  const [before, after] = [await ask(), await ask()]
+  expect([before.commands.total, after.commands.total, after.hits, after.latency]).toEqual([7, 7, 4, null])
+  const engine = node.agent.tenants.supervisors.get('db')
+  plain.disconnect()
+  await until('nobody is there', () => node.agent.ingress.openConnections === 0)
+  engine?.rest()
+  await until('it rests', () => node.enginePid('db') === 0)
+  expect(await ask()).toMatchObject({ resting: true, commands: { total: 7 }, engine: { keys: 2 } })
+  expect(await client().get('a')).toBe('1')
+  await until('its second run counts, too', () => node.enginePid('db') > 0)
+  expect(await ask()).toMatchObject({ resting: false, commands: { total: 8 }, hits: 5 })
+})
+
 const SCRIPT = [
   'SET a 1', 'GET a', 'INCR a', 'NONSENSE x', 'GET', 'MULTI', 'INCR a', 'GET a', 'EXEC', 'MULTI', 'NONSENSE', 'INCR a', 'EXEC', 'MULTI', 'DISCARD', 'WATCH a', 'UNWATCH', 'LPUSH l 1 2 3', 'LRANGE l 0 -1',
   'HSET h f v', 'HGETALL h', 'ZADD z 1.5 m', 'ZSCORE z m', 'CLIENT REPLY SKIP', 'GET a', 'GET a', 'CLIENT REPLY OFF', 'GET a', 'NONSENSE', 'CLIENT REPLY ON', 'SUBSCRIBE c', 'PING', 'GET a', 'UNSUBSCRIBE', 'PUBLISH c m',
@@ -235,7 +269,7 @@ test('the same words, said in any pieces, are answered as by a bare engine', asy
   const random = new Random(testSeed('read connections'))
   for (const version of [2, 3]) {
     for (let round = 0; round < 3; round++) {
-      const lines = ['AUTH pw', 'FLUSHALL', `HELLO ${version}`, ...(round === 0 ? SCRIPT : Array.from({ length: 60 }, () => random.pick(['PING', ...SCRIPT])).filter((line) => line !== 'BLPOP l 0'))]
+      const lines = ['AUTH pw', 'FLUSHALL', `HELLO ${version}`, ...(round === 0 ? SCRIPT : Array.from({ length: 60 }, () => random.pick(['PING', ...SCRIPT])).filter((line) => !line.startsWith('BLPOP')))]
       const words = `${lines.join('\r\n')}\r\nRESET\r\nAUTH pw\r\nECHO the-very-end\r\n`
       const wanted = text(await talk(bare.socket, words, ended))
       const parts = pieces(random, Buffer.from(words))

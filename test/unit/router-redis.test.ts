@@ -146,3 +146,14 @@ test('plans: taken over whole, told to the agent; limits are for operators, choo
   expect(made).toMatchObject({ plan: 'free', maxMemoryBytes: 8 << 20, eviction: true })
   expect((await registry.call('POST', '/v1/orgs/acme/redis', { name: 'third', region: 'mad', plan: 'gold' }, acme)).body['code']).toBe('redis.plan-unknown')
 })
+
+test('statistics and slow commands: of the nodes that answer, and of those that do not', async () => {
+  const said = { node: 'mad-1', role: 'primary', resting: false, connections: 1, commands: { total: 5, day: 2, month: 5, perSecond: 0.5 }, bytes: { up: 1, down: 2, day: 3, month: 3 }, hits: 1, misses: 0, engine: null, diskBytes: 10, latency: null, limits: [{ limit: 'maxClients', allowed: 1, used: 1, hits: 3 }, { limit: 'idleSeconds', allowed: 9, hits: 0 }] }
+  answer = (name) => (name === 'redis.slow' ? { commands: [{ at: '2026-11-21T00:00:00.000Z', ms: 12, command: 'KEYS *' }] } : said)
+  expect((await registry.call('GET', `${DB}/statistics`, undefined, reader)).body).toEqual({ nodes: [said], missing: [] })
+  expect((await registry.call('GET', `${DB}/slow`, undefined, reader)).body).toMatchObject({ node: 'mad-1', ways: [], limits: [{ limit: 'maxClients', hits: 3 }], commands: [{ command: 'KEYS *' }] })
+  answer = () => ({ refused: { code: 'redis.not-answering', message: 'no' } })
+  expect((await registry.call('GET', `${DB}/statistics`, undefined, reader)).body).toEqual({ nodes: [], missing: [{ node: 'mad-1', code: 'redis.not-answering' }] })
+  expect((await registry.call('GET', '/v1/orgs/acme/redis/nobody/statistics', undefined, reader)).status).toBe(404)
+  answer = () => ({})
+})

@@ -54,6 +54,11 @@ export class EngineDirectories {
     return join(this.#dataDir, service, 'usage')
   }
 
+  /** Where its engine keeps its files. */
+  dataOf(service: string): string {
+    return join(this.#dataDir, service, 'data')
+  }
+
   /** Services that have a directory here. */
   services(): string[] {
     return readdirSync(this.#dataDir, { withFileTypes: true })

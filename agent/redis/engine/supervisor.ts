@@ -432,6 +432,11 @@ export class Supervisor {
     return replies
   }
 
+  /** As `ask`, but it neither wakes it nor counts as use. */
+  async look(commands: readonly (readonly string[])[]): Promise<readonly Reply[] | null> {
+    return (await this.#health?.ask(commands)) ?? null
+  }
+
   /** Keeps the engine from resting for as long as something of it is read. */
   async *using<Item>(items: AsyncIterable<Item>): AsyncGenerator<Item> {
     for await (const item of items) {

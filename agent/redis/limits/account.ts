@@ -21,6 +21,8 @@ export interface Usage {
   readonly commands: number
   readonly bytesUp: number
   readonly bytesDown: number
+  readonly hits: number
+  readonly misses: number
 }
 
 export interface Request {
@@ -41,7 +43,7 @@ export interface AccountOptions {
 }
 
 /** Left to everybody: what opens a connection, ends a transaction or a subscription, or is said to look whether all is well. */
-const FREE: ReadonlySet<string> = new Set(['auth', 'hello', 'quit', 'reset', 'select', 'client', 'ping', 'info', 'command', 'exec', 'discard', 'unwatch', 'unsubscribe', 'punsubscribe', 'sunsubscribe'])
+export const FREE_COMMANDS: ReadonlySet<string> = new Set(['auth', 'hello', 'quit', 'reset', 'select', 'client', 'ping', 'info', 'command', 'exec', 'discard', 'unwatch', 'unsubscribe', 'punsubscribe', 'sunsubscribe'])
 const DAY_MS = 86_400_000
 const WARN_SHARE = 0.8
 /** A second's worth may come at once. */
@@ -61,7 +63,7 @@ export class Account {
   constructor(before: Usage | null, options: AccountOptions) {
     this.#options = options
     this.latencies = { read: new Latencies(options.tickMs), write: new Latencies(options.tickMs) }
-    this.#usage = before !== null ? { ...before } : { day: '', month: '', dayCommands: 0, dayBytes: 0, monthCommands: 0, monthBytes: 0, commands: 0, bytesUp: 0, bytesDown: 0 }
+    this.#usage = before !== null ? { ...before } : { day: '', month: '', dayCommands: 0, dayBytes: 0, monthCommands: 0, monthBytes: 0, commands: 0, bytesUp: 0, bytesDown: 0, hits: 0, misses: 0 }
   }
 
   get limits(): RedisLimits {
@@ -90,14 +92,14 @@ export class Account {
     const { commandsPerSecond, commandsPerDay, commandsPerMonth, bytesPerDay } = this.#limits
     const { dayCommands, monthCommands, dayBytes } = this.#usage
     const nowMs = this.#options.tickMs()
-    if (!FREE.has(request.name)) {
+    if (!FREE_COMMANDS.has(request.name)) {
       if (commandsPerDay !== undefined && dayCommands >= commandsPerDay) return this.#refuse('commandsPerDay', `max daily request limit exceeded. Limit: ${commandsPerDay}, Usage: ${dayCommands}.`)
       if (commandsPerMonth !== undefined && monthCommands >= commandsPerMonth) {
         return this.#refuse('commandsPerMonth', `max monthly request limit exceeded. Limit: ${commandsPerMonth}, Usage: ${monthCommands}.`)
       }
       if (bytesPerDay !== undefined && dayBytes >= bytesPerDay) return this.#refuse('bytesPerDay', `max daily bandwidth exceeded. Limit: ${bytesPerDay} bytes, Usage: ${dayBytes} bytes.`)
       if (this.#bucket !== null && this.#bucket.balance(nowMs) < 1) return this.#refuse('commandsPerSecond', `max commands per second exceeded. Limit: ${commandsPerSecond}.`)
-      this.#count()
+      this.counted(1)
     }
     // What is free counts for the second all the same: it costs the engine as much.
     if (this.#bucket !== null && this.#bucket.balance(nowMs) >= 1) this.#bucket.take(1, nowMs)
@@ -128,11 +130,19 @@ export class Account {
     this.#watch('bytesPerDay', usage.day, usage.dayBytes)
   }
 
-  #count(): void {
+  /** Reads that found their key, and that didn't. */
+  looked(hits: number, misses: number): void {
+    this.#usage.hits += hits
+    this.#usage.misses += misses
+  }
+
+  /** So many have been carried out. */
+  counted(commands: number): void {
+    this.#turn()
     const usage = this.#usage
-    usage.dayCommands++
-    usage.monthCommands++
-    usage.commands++
+    usage.dayCommands += commands
+    usage.monthCommands += commands
+    usage.commands += commands
     this.#watch('commandsPerDay', usage.day, usage.dayCommands)
     this.#watch('commandsPerMonth', usage.month, usage.monthCommands)
   }

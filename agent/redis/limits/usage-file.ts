@@ -4,7 +4,7 @@ import { z } from 'zod'
 import type { Usage } from './account.ts'
 
 const count = z.number().min(0)
-const usageSchema = z.object({ day: z.string(), dayCommands: count, dayBytes: count, month: z.string(), monthCommands: count, monthBytes: count, commands: count, bytesUp: count, bytesDown: count })
+const usageSchema = z.object({ day: z.string(), dayCommands: count, dayBytes: count, month: z.string(), monthCommands: count, monthBytes: count, commands: count, bytesUp: count, bytesDown: count, hits: count.default(0), misses: count.default(0) })
 
 /** null: there is none, or it isn't whole. */
 export function readUsage(file: string): Usage | null {

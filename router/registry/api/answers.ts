@@ -6,7 +6,7 @@
 import { z } from 'zod'
 import { PROXY_HEADERS } from '../../../lib/backend.ts'
 import { CODES } from '../../../lib/errors.ts'
-import { importProgress } from '../../../lib/feed/questions.ts'
+import { importProgress, redisStatistics, slowCommand } from '../../../lib/feed/questions.ts'
 import { limits, SERVICE_KINDS, tlsPolicy } from '../../../lib/feed/messages.ts'
 import { SCOPES } from '../store/records.ts'
 import { redisLimits } from '../../../lib/redis-limits.ts'
@@ -154,6 +154,22 @@ export const redisUserAnswer = z
     createdAt: at,
   })
   .meta({ id: 'RedisUser', description: 'A user of a database, beside `default`.' })
+
+export const redisStatisticsAnswer = z
+  .strictObject({
+    nodes: listOf(redisStatistics),
+    missing: listOf(z.strictObject({ node: z.string(), code: z.string() })).meta({ description: 'Nodes that did not say, and why.' }),
+  })
+  .meta({ id: 'RedisStatistics', description: 'Counts live on over restarts; each node counts for itself.' })
+export const redisSlowAnswer = z
+  .strictObject({
+    node: z.string().meta({ description: 'Of the primary.' }),
+    ways: listOf(z.strictObject({ proxy: z.string(), node: z.string(), latencyMs: z.number().nullable(), healthy: z.boolean() })).meta({ description: 'Which node each proxy takes, and how far it is.' }),
+    latency: redisStatistics.shape.latency,
+    limits: redisStatistics.shape.limits.meta({ description: 'Those that were met since the agent started.' }),
+    commands: listOf(slowCommand).meta({ description: 'Of the slow log of its engine.' }),
+  })
+  .meta({ id: 'RedisSlow' })
 
 /** Of a POST: what was made, and how long it took until it was in force. */
 export const provisioned = <Shape extends z.ZodRawShape>(made: z.ZodObject<Shape>) => z.strictObject({ ...made.shape, provisioning: provisioningAnswer })

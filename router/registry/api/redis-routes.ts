@@ -17,6 +17,7 @@ import { importRoutes } from './import-routes.ts'
 import type { Call, Route } from './route.ts'
 import { route } from './route.ts'
 import { redisBody, redisChangeBody, redisUserBody, resetPasswordBody } from './schemas.ts'
+import { statisticsRoutes } from './statistics-routes.ts'
 import { takeDown } from './take-down.ts'
 
 const PATH = '/v1/orgs/:org/redis'
@@ -24,7 +25,7 @@ const PATH = '/v1/orgs/:org/redis'
 const CHECK_MS = 5000
 
 export function redisRoutes(registry: Registry): Route[] {
-  return [...lifeRoutes(registry), ...accessRoutes(registry), ...backupRoutes(registry), ...importRoutes(registry)]
+  return [...lifeRoutes(registry), ...accessRoutes(registry), ...backupRoutes(registry), ...importRoutes(registry), ...statisticsRoutes(registry)]
 }
 
 function lifeRoutes(registry: Registry): Route[] {

@@ -1,0 +1,93 @@
+/** What `nearcast redis status` says of use, and `nearcast redis why-slow`. */
+import type { Command } from 'commander'
+import { z } from 'zod'
+import { colours, facts, milliseconds, table } from '../output.ts'
+import type { OrgOptions } from './redis-access.ts'
+import { databasePath } from './redis-access.ts'
+import type { WithSession } from './session.ts'
+import { ORG_OPTION } from './session.ts'
+
+const latency = z.object({ count: z.number(), meanMs: z.number(), p99Ms: z.number() }).nullable()
+const latencies = z.object({ read: latency, write: latency }).nullable()
+const limits = z.array(z.object({ limit: z.string(), allowed: z.number(), used: z.number().optional(), hits: z.number() }))
+
+export const statisticsObject = z.looseObject({
+  nodes: z.array(
+    z.looseObject({
+      node: z.string(),
+      role: z.string(),
+      resting: z.boolean(),
+      connections: z.number(),
+      commands: z.object({ total: z.number(), day: z.number(), month: z.number(), perSecond: z.number() }),
+      bytes: z.object({ up: z.number(), down: z.number(), day: z.number(), month: z.number() }),
+      hits: z.number(),
+      misses: z.number(),
+      engine: z.object({ keys: z.number(), memoryBytes: z.number(), evicted: z.number(), expired: z.number() }).nullable(),
+      diskBytes: z.number(),
+      latency: latencies,
+      limits,
+    }),
+  ),
+  missing: z.array(z.object({ node: z.string(), code: z.string() })),
+})
+type Statistics = z.infer<typeof statisticsObject>
+
+const slowObject = z.looseObject({
+  node: z.string(),
+  ways: z.array(z.object({ proxy: z.string(), node: z.string(), latencyMs: z.number().nullable(), healthy: z.boolean() })),
+  latency: latencies,
+  limits,
+  commands: z.array(z.object({ at: z.string(), ms: z.number(), command: z.string() })),
+})
+
+/** A limit used this far is worth a warning. */
+const WARN_SHARE = 0.8
+
+export function usageLines({ nodes, missing }: Statistics): string[] {
+  const lines = nodes.flatMap((node) => {
+    const { commands, bytes, engine, hits, misses } = node
+    return [
+      '',
+      colours.dim(`on ${node.node}, ${node.role}${node.resting ? ', resting' : ''}`),
+      facts([
+        ['connections', String(node.connections)],
+        ['commands', `${commands.perSecond.toFixed(1)} a second, ${commands.day} today, ${commands.month} this month, ${commands.total} in all`],
+        ['bytes', `${bytes.day} today, ${bytes.month} this month`],
+        ['reads that found their key', hits + misses === 0 ? '-' : `${((100 * hits) / (hits + misses)).toFixed(1)} % of ${hits + misses}`],
+        ['keys', engine === null ? '-' : `${engine.keys} (${engine.expired} expired, ${engine.evicted} gone for room)`],
+        ['memory, disk', `${engine?.memoryBytes ?? '-'}, ${node.diskBytes} bytes`],
+        ['latency', latencyText(node.latency)],
+      ]),
+      ...node.limits.filter(({ used, allowed }) => used !== undefined && used >= allowed * WARN_SHARE).map(({ limit, used, allowed }) => colours.yellow(`${limit}: ${used} of ${allowed} used`)),
+      ...node.limits.filter(({ hits: met }) => met > 0).map(({ limit, hits: met }) => colours.yellow(`${limit}: met ${met} times`)),
+    ]
+  })
+  return [...lines, ...missing.map(({ node, code }) => colours.yellow(`${node} does not say how it is used: ${code}`))]
+}
+
+function latencyText(measured: z.infer<typeof latencies>): string {
+  if (measured === null) return 'not measured: its plan needs no reading'
+  return `${ofKind('read', measured.read)}; ${ofKind('write', measured.write)}`
+}
+
+function ofKind(kind: string, measured: z.infer<typeof latency>): string {
+  return measured === null ? `no ${kind}s of late` : `${kind}s ${milliseconds(measured.meanMs)} on average, 99 % within ${milliseconds(measured.p99Ms)}`
+}
+
+export function addWhySlowCommand(redis: Command, withSession: WithSession): void {
+  redis
+    .command('why-slow <name>')
+    .description('where the time of a database goes: the way to it, its slowest commands, limits that were met')
+    .option(...ORG_OPTION)
+    .action((name: string, options: OrgOptions, command: Command) =>
+      withSession(command, async (session) => {
+        const slow = await session.api.get(`${await databasePath(session, name, options)}/slow`, slowObject)
+        session.output.show(slow, () => [
+          table(['from', 'takes', 'a way of'], slow.ways.map(({ proxy, node, latencyMs, healthy }) => [proxy, `${node}${healthy ? '' : ' (unhealthy)'}`, latencyMs === null ? '-' : milliseconds(latencyMs)])),
+          facts([['on the node itself', latencyText(slow.latency)]]),
+          ...(slow.limits.length === 0 ? ['No limit was met.'] : slow.limits.map(({ limit, allowed, hits }) => colours.yellow(`${limit} ${allowed}: met ${hits} times; those commands or connections were refused or had to wait.`))),
+          ...(slow.commands.length === 0 ? ['Its slow log is empty: no command took 10 ms.'] : [table(['when', 'took', 'command'], slow.commands.map(({ at, ms, command: said }) => [at, milliseconds(ms), said]))]),
+        ])
+      }),
+    )
+}
