@@ -7,6 +7,7 @@ import { run } from './cluster.ts'
 import { POSTGRES_STEP } from './postgres-step.ts'
 import { REDIS_ACCESS_STEP } from './redis-access-step.ts'
 import { REDIS_BACKUP_STEP } from './redis-backup-step.ts'
+import { REDIS_LIMITS_STEP } from './redis-limits-step.ts'
 import type { Step, StepContext } from './step.ts'
 import { check, said, until } from './step.ts'
 import { WIREGUARD_STEP } from './wireguard-step.ts'
@@ -252,6 +253,7 @@ export const STORY: readonly Step[] = [
   POSTGRES_STEP,
   REDIS_ACCESS_STEP,
   REDIS_BACKUP_STEP,
+  REDIS_LIMITS_STEP,
   WIREGUARD_STEP,
   {
     name: 'grant',

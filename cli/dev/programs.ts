@@ -84,6 +84,13 @@ function plan(host: Host, kind: ProgramKind, configuration: Record<string, unkno
   }
 }
 
+/** To try limits with: small ones, a cache, and one without. */
+const PLANS = [
+  { name: 'small', maxMemoryBytes: 16 << 20, maxClients: 20, commandsPerSecond: 100, commandsPerDay: 10_000, requestBytes: 1 << 20, scriptMs: 1000 },
+  { name: 'cache', maxMemoryBytes: 64 << 20, eviction: true, maxClients: 1000 },
+  { name: 'large', maxMemoryBytes: 1 << 30 },
+]
+
 /** `apiFd` is process 1's descriptor of the API's listener; the router gets it as 3. */
 export function planRouter(topology: Topology, apiFd: number, bootstrapToken: string): PlannedProgram {
   const host = topology.router
@@ -92,6 +99,7 @@ export function planRouter(topology: Topology, apiFd: number, bootstrapToken: st
     stateDir: stateDirectory(host, 'router'),
     api: { listen: 'fd:3' },
     feed: { listen: `[::]:${FEED_PORT}`, advertise: `[${host.address}]:${FEED_PORT}` },
+    plans: PLANS,
   }
   return plan(host, 'router', configuration, { fds: [apiFd], env: { NEARCAST_BOOTSTRAP_TOKEN: bootstrapToken } })
 }
