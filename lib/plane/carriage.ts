@@ -44,6 +44,21 @@ export class Carriage {
     this.#ended = ended
   }
 
+  /** A rate under one of its names has come or gone: what has one is read piece by piece. */
+  rateChanged(name: string): void {
+    const { up, down } = this.#gates
+    if (this.#over || (!up?.hasName(name) && !down?.hasName(name))) return
+    this.#readAnew(this.#client, this.#upstream, up)
+    this.#readAnew(this.#upstream, this.#client, down)
+  }
+
+  #readAnew(from: Endpoint, to: Endpoint, gate: Gate | null): void {
+    from.carryTo(to, gate?.limits !== true)
+    if (to.full || gate?.waiting === true) return
+    from.pause()
+    from.resume()
+  }
+
   /** The connection is over, whoever ended it: its places in queues are free. Idempotent. */
   close(): void {
     this.#gates.up?.close()
@@ -69,7 +84,7 @@ export class Carriage {
       count(bytes)
       if (gate?.pass(bytes) === false || to.full) from.pause()
     }
-    from.carryTo(to, gate === null)
+    from.carryTo(to, gate?.limits !== true)
     from.listener = {
       data: (chunk) => {
         to.write(chunk)

@@ -78,6 +78,10 @@ export class Connection {
     this.#upstream?.probe()
   }
 
+  rateChanged(name: string): void {
+    if (!this.#ending) this.#carriage?.rateChanged(name)
+  }
+
   cut(): void {
     this.#finish({ endedBy: 'local', how: 'cut' })
     this.#client.reset()

@@ -78,7 +78,8 @@ export class Connections {
   }
 
   setRate(name: string, rate: Rate | null): void {
-    this.#rates.set(name, rate)
+    if (!this.#rates.set(name, rate)) return
+    for (const connection of this.#open.values()) connection.rateChanged(name)
   }
 
   rateWaits(name: string): RateWaits | null {

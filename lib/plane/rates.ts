@@ -89,7 +89,8 @@ class Queue {
 export class Rates {
   readonly #queues = new Map<string, { [Each in Direction]: Queue | null }>()
 
-  set(name: string, rate: Rate | null): void {
+  /** @returns whether a name has got its first rate, or lost its last. */
+  set(name: string, rate: Rate | null): boolean {
     const { bytesPerSecondUp: up, bytesPerSecondDown: down } = rate ?? {}
     const before = this.#queues.get(name)
     const after = { up: changed(before?.up ?? null, up), down: changed(before?.down ?? null, down) }
@@ -97,6 +98,12 @@ export class Rates {
     else this.#queues.delete(name)
     // Only now: whose turn comes looks for the queue that is in force.
     for (const direction of ['up', 'down'] as const) if (before?.[direction] !== after[direction]) before?.[direction]?.end()
+    return (before === undefined) !== !this.#queues.has(name)
+  }
+
+  /** Nobody has a rate. */
+  get isEmpty(): boolean {
+    return this.#queues.size === 0
   }
 
   queue(name: string, direction: Direction): Queue | null {
@@ -138,8 +145,18 @@ export class Gate {
 
   /** Counts what was read. @returns whether more may be read; if not, `onOpen` follows. */
   pass(bytes: number): boolean {
+    if (this.#rates.isEmpty && this.#waitingIn === null) return true
     if (bytes > 0) for (const name of this.#names) this.#rates.queue(name, this.#direction)?.take(bytes)
     return this.#isOpen(false)
+  }
+
+  hasName(name: string): boolean {
+    return this.#names.includes(name)
+  }
+
+  /** Whether any of its names has a rate now. */
+  get limits(): boolean {
+    return !this.#rates.isEmpty && this.#names.some((name) => this.#rates.queue(name, this.#direction) !== null)
   }
 
   get waiting(): boolean {

@@ -134,6 +134,24 @@ export function planeContract(name: string, makePlane: () => Plane, transports: 
       expect(await result()).toMatchObject(side === 'client' ? { bytesUp: bytes, bytesDown: 4, how: 'end' } : { bytesUp: 4, bytesDown: bytes, how: 'end' })
     })
 
+    test('a rate that begins while bytes are carried holds them back from there on', async () => {
+      const { client, upstream } = await carried(['late'])
+      client.socket.write('free')
+      await until('what came before', () => upstream.receivedBytes === 4)
+      const rate = 2_000_000
+      plane.setRate('late', { bytesPerSecondUp: rate })
+      const bytes = 1_000_000
+      const begun = performance.now()
+      client.socket.end(Buffer.alloc(bytes, 7))
+      await until('all of it', () => upstream.ended)
+      expect((performance.now() - begun) / 1000).toBeGreaterThan((bytes - rate * 0.1 - 2 * 64 * 1024) / rate / 1.1)
+      expect(plane.rateWaits('late')?.up).toBeGreaterThan(0)
+      expect(upstream.receivedBytes).toBe(4 + bytes)
+      client.socket.destroy()
+      upstream.socket.destroy()
+      plane.setRate('late', null)
+    })
+
     test('connections share a rate in turn; those of another name are not delayed; the rate of open ones can be changed', async () => {
       plane.setRate('limited', { bytesPerSecondUp: 400_000 })
       const names = ['limited', 'limited', 'limited', 'free']
