@@ -21,9 +21,9 @@ import { NodeReplicas } from './node-replica.ts'
 import { Tally } from './tally.ts'
 
 /** What has happened is told together, so late at most. */
-const TELL_MS = 20
+const TELL_MS = 50
 /** Ticks of silence; then what changes without an event (rates) is told. */
-const MOST_SILENT = 50
+const MOST_SILENT = 20
 const now = (): number => performance.now()
 
 class DataThread {
