@@ -8,6 +8,7 @@ import { DEFAULT_PREFIX, networkOf, parseIpv6 } from '../lib/address.ts'
 import type { NetworkId } from '../lib/address.ts'
 import { LOG_LEVELS } from '../lib/log.ts'
 import { WANTED_PLANES } from '../lib/plane/wanted.ts'
+import { INTERCEPTS } from './host/interception.ts'
 import { GATEWAY } from './host/ruleset.ts'
 
 const id = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'use 1 to 40 lower-case letters, digits and dashes')
@@ -47,6 +48,8 @@ export const proxyConfig = z
     dataThreads: z.union([z.literal('auto'), z.int().min(0).max(64)]).default('auto'),
     /** Whether this program installs routes and nftables rules itself. false: the operator has done so. */
     manageHost: z.boolean().default(true),
+    /** How connections come in: `tproxy` has one listener for all addresses and ports, `local` one per port; `auto` takes the first where it can. */
+    intercept: z.enum(INTERCEPTS).default('auto'),
     /** The interfaces whose source addresses can be believed, each for one network. */
     ingress: z.array(ingress).max(1024).default([]),
     dial: z

@@ -10,6 +10,7 @@ import { loadConfig } from '../lib/config.ts'
 import { NearcastError } from '../lib/errors.ts'
 import { FeedReader } from '../lib/feed/reader.ts'
 import { obtainIdentity } from '../lib/joining.ts'
+import { probeTransparent } from '../lib/kernel/transparent.ts'
 import { announceReady, Lifecycle, stopOnSignals } from '../lib/lifecycle.ts'
 import { createLogger } from '../lib/log.ts'
 import type { Logger } from '../lib/log.ts'
@@ -22,10 +23,12 @@ import { dataThreads, ingressNetwork, proxyConfig } from './config.ts'
 import type { ProxyConfig } from './config.ts'
 import { prefixOf } from './data-path.ts'
 import { Feed } from './feed.ts'
+import { chooseIntercept } from './host/interception.ts'
 import { HostWall } from './host/wall.ts'
 import { runCommand } from '../lib/host-command.ts'
 import { Journal } from './journal.ts'
 import { Listeners } from './listeners.ts'
+import { OneListener } from './one-listener.ts'
 import { LocalCarrier } from './local-carrier.ts'
 import type { LocalCarrierOptions } from './local-carrier.ts'
 import { Measures, measureState } from './measures.ts'
@@ -57,7 +60,9 @@ export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Li
   const identity = await obtainIdentity({ kind: 'proxy', ...config, log, lifecycle })
   const metrics = new Metrics('proxy')
 
-  const wall = config.manageHost ? new HostWall({ prefix, ingress: ingressOf(config, prefix), run: runCommand, log }) : null
+  const intercept = await chooseIntercept({ wanted: config.intercept, manageHost: config.manageHost, prefix, run: runCommand, probe: probeTransparent })
+  log.info({ intercept: intercept.kind, reason: intercept.reason }, 'intercept')
+  const wall = config.manageHost ? new HostWall({ prefix, ingress: ingressOf(config, prefix), intercept: intercept.kind, run: runCommand, log }) : null
   await wall?.install()
   if (wall) lifecycle.started('host wall', () => wall.stop())
 
@@ -82,7 +87,8 @@ export async function startProxy(config: ProxyConfig, log: Logger, lifecycle: Li
   carrier = carrying
   lifecycle.started('carrier', () => carrying.close())
   const { routes } = carrying
-  const listeners = new Listeners({ plane: carrying.plane, accept: carrying.accept, log })
+  const listening = { plane: carrying.plane, accept: carrying.accept, log }
+  const listeners = wall && intercept.kind === 'tproxy' ? new OneListener({ ...listening, handTo: (port) => wall.handTo(port) }) : new Listeners(listening)
   const feed = new Feed({ routes, tables: carrying.tables, listeners, host: wall, log })
   // oxlint-disable-next-line require-await -- a throw is to become a rejection
   const ask = async (name: string, params: unknown): Promise<unknown> => {

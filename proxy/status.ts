@@ -14,7 +14,7 @@ export interface StatusSources {
   /** Open now. */
   readonly connections: number
   readonly routes: Routes
-  readonly listeners: Listeners
+  readonly listeners: Pick<Listeners, 'ports'>
   /** Whether to give the single samples, too. */
   readonly samples: boolean
 }

@@ -27,7 +27,10 @@ interface Feature {
 
 const TPROXY = `nft add table inet probe
 nft add chain inet probe in '{ type filter hook prerouting priority mangle; }'
-nft add rule inet probe in meta l4proto tcp ip6 daddr fdaa::/16 tproxy ip6 to :1 accept`
+nft add rule inet probe in meta l4proto tcp ip6 daddr fdaa::/16 tproxy ip6 to :1 meta mark set 1 accept
+ip link set lo up
+ip -6 rule add fwmark 1 lookup 7800
+ip -6 route add local default dev lo table 7800`
 
 const FEATURES: readonly Feature[] = [
   {
@@ -38,7 +41,7 @@ const FEATURES: readonly Feature[] = [
     package: 'nftables',
     script: "nft add table inet probe && nft add chain inet probe in '{ type filter hook input priority 0; }'",
   },
-  { id: 'tproxy', for: 'proxy: one listener for all addresses of a port', todo: 'load the kernel module nft_tproxy', program: 'nft', package: 'nftables', script: `set -e; ${TPROXY}` },
+  { id: 'tproxy', for: 'proxy: one listener for all addresses and ports (else one per port)', todo: 'load the kernel module nft_tproxy; the kernel needs CONFIG_IPV6_MULTIPLE_TABLES', program: 'nft', package: 'nftables', script: `set -e; ${TPROXY}` },
   { id: 'netem', for: 'nearcast dev: link delays by the kernel (else by a relay of our own)', todo: 'load the kernel module sch_netem', program: 'tc', package: 'iproute2', script: 'tc qdisc add dev lo root netem delay 1ms' },
   { id: 'veth', for: 'nearcast dev: the hosts of the cluster', todo: 'load the kernel module veth', program: 'ip', package: 'iproute2', script: 'ip link add probe0 type veth peer name probe1' },
   {

@@ -24,7 +24,7 @@ export interface ListeningSocket {
 }
 
 /** `port` 0 lets the kernel pick one. @throws NearcastError listen.in-use, listen.failed */
-export function listenTcp(host: string, port: number): ListeningSocket {
+export function listenTcp(host: string, port: number, backlog = BACKLOG): ListeningSocket {
   const calls = systemCalls()
   const { family, bytes } = encodeSocketAddress(host, port)
   const fd = check(calls.socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), 'socket')
@@ -34,7 +34,7 @@ export function listenTcp(host: string, port: number): ListeningSocket {
     if (family === AF_INET6) check(calls.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, one, 4), 'IPV6_V6ONLY')
     const where = `${family === AF_INET6 ? `[${host}]` : host}:${port}`
     orFail(calls.bind(fd, bytes, bytes.length), where)
-    orFail(calls.listen(fd, BACKLOG), where)
+    orFail(calls.listen(fd, backlog), where)
     return { fd, port: decodeSocketAddress(nameOf(fd)).port }
   } catch (error) {
     closeSync(fd)

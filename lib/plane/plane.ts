@@ -157,7 +157,14 @@ export interface Brain {
 
 export type ListenTarget =
   /** `host` '::' listens on IPv6 only (IPV6_V6ONLY). `port` 0 picks one. */
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number; readonly tls?: HopTls }
+  | {
+      readonly kind: 'tcp'
+      readonly host: string
+      readonly port: number
+      readonly tls?: HopTls
+      /** Takes what the packet filter hands over (nftables, `tproxy`), whatever its destination: any address, any port. */
+      readonly transparent?: true
+    }
   | { readonly kind: 'unix'; readonly path: string }
   /** An inherited listening socket (LISTEN_FDS). */
   | { readonly kind: 'fd'; readonly fd: number; readonly tls?: HopTls }

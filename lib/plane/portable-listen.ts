@@ -3,10 +3,13 @@
  *
  * A Unix socket file that nobody answers on is what a killed process left behind: it is removed and bound anew.
  */
-import { unlinkSync } from 'node:fs'
+import { closeSync, unlinkSync } from 'node:fs'
 import { connect } from 'node:net'
 import type { ListenOptions as NetListenOptions, Server } from 'node:net'
 import { NearcastError } from '../errors.ts'
+import { errnoName } from '../kernel/ffi.ts'
+import { listenTcp } from '../kernel/listen.ts'
+import { makeTransparent } from '../kernel/transparent.ts'
 import type { ListenTarget } from './plane.ts'
 
 export const BACKLOG = 4096
@@ -40,7 +43,7 @@ function listen(server: Server, target: ListenTarget): Promise<void> {
     }
     server.once('error', onError)
     server.once('listening', onListening)
-    server.listen(optionsOf(target))
+    server.listen(target.kind === 'tcp' && target.transparent ? transparent(target.host, target.port) : optionsOf(target))
   })
 }
 
@@ -53,6 +56,16 @@ function optionsOf(target: ListenTarget): NetListenOptions & { fd?: number } {
     default:
       return { host: target.host, port: target.port, ipv6Only: target.host.includes(':'), backlog: BACKLOG, exclusive: true }
   }
+}
+
+/** Node has no word for it: opened beside it, and owned by the server from then on. @throws NearcastError listen.in-use, listen.failed */
+function transparent(host: string, port: number): NetListenOptions & { fd: number } {
+  // Node takes no backlog for a descriptor.
+  const { fd } = listenTcp(host, port, BACKLOG)
+  const result = makeTransparent(fd)
+  if (result >= 0) return { fd, exclusive: true }
+  closeSync(fd)
+  throw Object.assign(new Error(errnoName(result)), { code: errnoName(result) })
 }
 
 export function isAnswered(path: string): Promise<boolean> {
@@ -71,6 +84,7 @@ function codeOf(error: unknown): string {
 }
 
 export function listenError(error: unknown, target: ListenTarget): NearcastError {
+  if (error instanceof NearcastError) return error
   const place = target.kind === 'tcp' ? `[${target.host}]:${target.port}` : target.kind === 'unix' ? target.path : `descriptor ${target.fd}`
   switch (codeOf(error)) {
     case 'EADDRINUSE':

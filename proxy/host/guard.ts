@@ -5,13 +5,15 @@
  */
 import { NearcastError } from '../../lib/errors.ts'
 import type { RunCommand } from '../../lib/host-command.ts'
-import { DROP_REASONS, ELSEWHERE, TABLE, counterName, portsChange, ruleset } from './ruleset.ts'
-import type { DropReason, Ingress } from './ruleset.ts'
+import { DROP_REASONS, ELSEWHERE, TABLE, counterName, portsChange, ruleset, takerChange } from './ruleset.ts'
+import type { DropReason, Ingress, Taker } from './ruleset.ts'
 
 export interface GuardOptions {
   readonly prefix: number
   readonly ingress: readonly Ingress[]
   readonly run: RunCommand
+  /** Whether one listener takes everything (interception.ts). */
+  readonly intercepts?: boolean
 }
 
 export interface Dropped {
@@ -26,6 +28,7 @@ export class Guard {
   /** What is asked for, and what is in force. */
   #wanted: readonly number[] = []
   #ports: string = ''
+  #taker: Taker = { port: null }
 
   constructor(options: GuardOptions) {
     this.#options = options
@@ -33,12 +36,20 @@ export class Guard {
 
   /** @throws NearcastError host.denied, host.command-missing, host.failed */
   async install(): Promise<void> {
-    const { run, ingress, prefix } = this.#options
+    const { run, ingress, prefix, intercepts } = this.#options
     const ports = this.#wanted
-    await run('nft', ['-f', '-'], ruleset(ingress, prefix, ports))
+    const taker = this.#taker
+    await run('nft', ['-f', '-'], intercepts === true ? ruleset(ingress, prefix, ports, taker) : ruleset(ingress, prefix, ports))
     this.#ports = ports.join()
     // Asked for meanwhile, and perhaps in force before this was.
     if (this.#wanted !== ports) await this.open(this.#wanted)
+    if (this.#taker !== taker) await this.handTo(this.#taker.port)
+  }
+
+  /** What is sent to Flycast addresses goes to the listener on this port; null: it is reset. Only where it is intercepted. */
+  async handTo(port: number | null): Promise<void> {
+    this.#taker = { port }
+    await this.#options.run('nft', ['-f', '-'], takerChange(this.#options.prefix, this.#taker))
   }
 
   /** Lets clients reach these ports of Flycast addresses, and no others. */

@@ -13,7 +13,7 @@ import type { RunCommand } from '../../lib/host-command.ts'
 import { contains, parseCidr } from './cidr.ts'
 
 /** `ip route … proto 78`: free in /etc/iproute2/rt_protos. */
-const ROUTE_PROTOCOL = '78'
+export const ROUTE_PROTOCOL = '78'
 
 export interface PrefixesOptions {
   /** First 16 bits of the address plan. */

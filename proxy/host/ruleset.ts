@@ -11,6 +11,9 @@
  *   through the host nothing: it is no router for clients.
  *   elsewhere -> host  no Flycast address: their clients come in by the interfaces that are named here.
  *
+ * With interception (interception.ts) no address is local: what has passed the above and is sent to a Flycast address goes
+ * to the proxy's one listener, or is reset while there is none; it never meets another socket of the host.
+ *
  * Neighbour discovery passes, so that fe80::1 can be the clients' next hop. Everything is stateless: no connection
  * tracking to fill up. One table of our own, replaced as a whole; nobody else's rules are touched.
  */
@@ -18,6 +21,8 @@ import { networkPrefix } from '../../lib/address.ts'
 import type { NetworkId } from '../../lib/address.ts'
 
 export const TABLE = 'inet nearcast'
+/** On packets that are this host's though their address isn't. */
+export const MARK = '0x6e63'
 
 export interface Ingress {
   readonly interface: string
@@ -39,7 +44,13 @@ export function counterName(index: number, reason: DropReason): string {
   return `i${index}_${reason}`
 }
 
-export function ruleset(ingress: readonly Ingress[], prefix: number, ports: readonly number[]): string {
+/** The port of the listener that takes everything; null: there is none at present. */
+export interface Taker {
+  readonly port: number | null
+}
+
+/** Without `taker` the addresses are local. */
+export function ruleset(ingress: readonly Ingress[], prefix: number, ports: readonly number[], taker?: Taker): string {
   const verdicts = (key: 'iifname' | 'oifname', chain: string): string =>
     ingress.length === 0 ? '' : `    ${key} vmap { ${ingress.map((each, index) => `"${each.interface}" : goto ${chain}_${index}`).join(', ')} }`
   const counters = ingress.flatMap((_, index) => DROP_REASONS.map((reason) => `  counter ${counterName(index, reason)} { }`))
@@ -52,14 +63,18 @@ ${counters.join('\n')}
     type inet_service
 ${ports.length === 0 ? '' : `    elements = { ${ports.join(', ')} }`}
   }
-${ingress.map((each, index) => chains(each, index, prefix)).join('\n')}
+${ingress.map((each, index) => chains(each, index, prefix, taker !== undefined)).join('\n')}
   chain prerouting {
     type filter hook prerouting priority raw; policy accept;
 ${verdicts('iifname', 'in')}
     iifname "lo" accept
     ${flycast(prefix, 'daddr', '==')} counter name ${ELSEWHERE} drop
   }
-  chain forward {
+${taker ? `  chain intercept {
+    type filter hook prerouting priority mangle; policy accept;
+${intercepting(prefix, taker)}
+  }
+` : ''}  chain forward {
     type filter hook forward priority filter; policy accept;
 ${verdicts('iifname', 'through')}
 ${verdicts('oifname', 'reach')}
@@ -78,6 +93,19 @@ export function portsChange(ports: readonly number[]): string {
   return `flush set ${TABLE} ports\n${add}`
 }
 
+/** Another listener, or none. */
+export function takerChange(prefix: number, taker: Taker): string {
+  const rules = intercepting(prefix, taker).split('\n')
+  return `flush chain ${TABLE} intercept\n${rules.map((rule) => `add rule ${TABLE} intercept ${rule.trim()}\n`).join('')}`
+}
+
+/** `tproxy` takes a packet to the socket of its connection, or else to the listener; without either the rule ends there. */
+function intercepting(prefix: number, { port }: Taker): string {
+  const to = flycast(prefix, 'daddr', '==')
+  const take = port === null ? [] : [`    ${to} meta l4proto tcp tproxy ip6 to :${port} meta mark set ${MARK} accept`]
+  return [...take, `    ${to} meta l4proto tcp reject with tcp reset`, `    ${to} icmpv6 type { echo-request, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } meta mark set ${MARK} accept`].join('\n')
+}
+
 type Field = 'saddr' | 'daddr'
 type Operator = '==' | '!='
 
@@ -90,7 +118,7 @@ function flycast(prefix: number, field: Field, operator: Operator): string {
   return hostPart(prefix, '0:1')(field, operator)
 }
 
-function chains(ingress: Ingress, index: number, prefix: number): string {
+function chains(ingress: Ingress, index: number, prefix: number, intercepted: boolean): string {
   const drop = (reason: DropReason): string => `counter name ${counterName(index, reason)} drop`
   const isPeer = hostPart(prefix, 'ffff:ffff')
   const toFlycast = `    ${flycast(prefix, 'daddr', '!=')} ${drop('outside')}
@@ -101,7 +129,7 @@ function chains(ingress: Ingress, index: number, prefix: number): string {
     ${drop('reach')}`
   return `${ingress.network === GATEWAY ? ofGateway() : ofNetwork(networkPrefix(ingress.network, prefix))}
   chain tcp_${index} {
-    tcp dport @ports fib daddr type local accept
+    tcp dport @ports${intercepted ? '' : ' fib daddr type local'} accept
     counter name ${counterName(index, 'closed')} reject with tcp reset
   }
   chain through_${index} {

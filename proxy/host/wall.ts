@@ -1,6 +1,6 @@
 /**
- * The host's side of the proxy, in one: which addresses are local (prefixes.ts) and what the packet filter lets through
- * (guard.ts). Its drop counters are read now and then, because a metrics scrape can't wait for them.
+ * The host's side of the proxy, in one: which addresses are local (prefixes.ts) or that all are intercepted
+ * (interception.ts), and what the packet filter lets through (guard.ts). Its drop counters are read now and then, because a metrics scrape can't wait for them.
  */
 import type { NetworkId } from '../../lib/address.ts'
 import { asNearcastError } from '../../lib/errors.ts'
@@ -8,6 +8,8 @@ import type { Logger } from '../../lib/log.ts'
 import type { RunCommand } from '../../lib/host-command.ts'
 import { Guard } from './guard.ts'
 import type { Dropped } from './guard.ts'
+import { setInterceptRoute } from './interception.ts'
+import type { Intercept } from './interception.ts'
 import { Prefixes } from './prefixes.ts'
 import type { Ingress } from './ruleset.ts'
 
@@ -15,6 +17,7 @@ export interface HostWallOptions {
   readonly prefix: number
   readonly ingress: readonly Ingress[]
   readonly run: RunCommand
+  readonly intercept: Intercept['kind']
   readonly log: Logger
 }
 
@@ -28,26 +31,33 @@ export class HostWall {
   #dropped: readonly Dropped[] = []
 
   constructor(options: HostWallOptions) {
-    const { prefix, ingress, run } = options
+    const { prefix, ingress, run, intercept } = options
     this.#options = options
     this.#prefixes = new Prefixes({ prefix, ingress: ingress.map((each) => each.interface), run })
-    this.#guard = new Guard({ prefix, ingress, run })
+    this.#guard = new Guard({ prefix, ingress, run, intercepts: intercept === 'tproxy' })
   }
 
   /** The filter stands before any address is local. @throws NearcastError host.* */
   async install(): Promise<void> {
     await this.#prefixes.prepare()
     await this.#guard.install()
+    await setInterceptRoute(this.#intercepts, this.#options.run)
+    if (this.#intercepts) await this.#prefixes.replace([])
     this.#timer = setInterval(() => void this.#count(), COUNTERS_INTERVAL_MS)
     this.#timer.unref()
   }
 
-  replace(networks: Iterable<NetworkId>): Promise<void> {
-    return this.#prefixes.replace(networks)
+  async replace(networks: Iterable<NetworkId>): Promise<void> {
+    if (!this.#intercepts) await this.#prefixes.replace(networks)
   }
 
-  change(added: Iterable<NetworkId>, removed: Iterable<NetworkId>): Promise<void> {
-    return this.#prefixes.change(added, removed)
+  async change(added: Iterable<NetworkId>, removed: Iterable<NetworkId>): Promise<void> {
+    if (!this.#intercepts) await this.#prefixes.change(added, removed)
+  }
+
+  /** The one listener, where connections are intercepted. */
+  handTo(port: number | null): Promise<void> {
+    return this.#guard.handTo(port)
   }
 
   open(ports: readonly number[]): Promise<void> {
@@ -62,6 +72,10 @@ export class HostWall {
   /** Ends the reading. Routes and filter stay. */
   stop(): void {
     clearInterval(this.#timer)
+  }
+
+  get #intercepts(): boolean {
+    return this.#options.intercept === 'tproxy'
   }
 
   async #count(): Promise<void> {

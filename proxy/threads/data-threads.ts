@@ -243,7 +243,7 @@ export class DataThreads implements Carrier {
 
   async #listen({ target }: ListenOptions): Promise<Listener> {
     if (target.kind !== 'tcp') throw new RangeError('Data threads listen on TCP alone.')
-    const { descriptors, port } = listenGroup({ host: target.host, port: target.port, count: this.#threads.length, steerByByte: NETWORK_BYTE })
+    const { descriptors, port } = listenGroup({ host: target.host, port: target.port, count: this.#threads.length, steerByByte: NETWORK_BYTE, transparent: target.transparent })
     const group: Port = { port, fds: descriptors.map((descriptor: Descriptor) => descriptor.give()) }
     this.#ports.set(port, group)
     await Promise.all(this.#threads.map((thread) => thread.listen(group)))

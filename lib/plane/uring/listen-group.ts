@@ -7,6 +7,7 @@ import { Descriptor } from '../../kernel/descriptor.ts'
 import { check, errnoName } from '../../kernel/ffi.ts'
 import { reusePort, steerByDestination } from '../../kernel/reuse-port.ts'
 import { bindAndListen, localName, openStream, tcpAddress } from '../../kernel/stream-socket.ts'
+import { makeTransparent } from '../../kernel/transparent.ts'
 import { BACKLOG, listenError } from '../portable-listen.ts'
 
 export interface ListenGroupOptions {
@@ -17,6 +18,8 @@ export interface ListenGroupOptions {
   readonly count: number
   /** Where in the destination address the deciding word stands: 0 to 12. */
   readonly steerByByte: number
+  /** As of a listen target. */
+  readonly transparent?: true | undefined
 }
 
 export interface ListenGroup {
@@ -26,7 +29,7 @@ export interface ListenGroup {
 }
 
 /** @throws NearcastError listen.in-use, listen.denied, listen.failed, kernel.call-failed */
-export function listenGroup({ host, port, count, steerByByte }: ListenGroupOptions): ListenGroup {
+export function listenGroup({ host, port, count, steerByByte, transparent }: ListenGroupOptions): ListenGroup {
   const target = { kind: 'tcp', host, port } as const
   const descriptors: Descriptor[] = []
   const listening = (at: number, shared: boolean): Descriptor => {
@@ -34,7 +37,8 @@ export function listenGroup({ host, port, count, steerByByte }: ListenGroupOptio
     const descriptor = new Descriptor(check(openStream(address.family), 'socket'))
     descriptors.push(descriptor)
     if (shared) reusePort(descriptor.fd)
-    const result = bindAndListen(descriptor.fd, address, BACKLOG)
+    const bound = bindAndListen(descriptor.fd, address, BACKLOG)
+    const result = bound >= 0 && transparent ? makeTransparent(descriptor.fd) : bound
     if (result < 0) throw listenError(Object.assign(new Error(errnoName(result)), { code: errnoName(result) }), target)
     return descriptor
   }

@@ -10,6 +10,7 @@ import { Descriptor } from '../../kernel/descriptor.ts'
 import { check, errnoName } from '../../kernel/ffi.ts'
 import { bindAndListen, isUnixName, listenAgain, localName, makeBlocking, openStream, tcpAddress, tuneTcp, unixAddress } from '../../kernel/stream-socket.ts'
 import type { StreamAddress } from '../../kernel/stream-socket.ts'
+import { makeTransparent } from '../../kernel/transparent.ts'
 import { KEEP_ALIVE_AFTER_MS } from '../dialling.ts'
 import type { ListenTarget } from '../plane.ts'
 import { BACKLOG, isAnswered, listenError } from '../portable-listen.ts'
@@ -31,7 +32,10 @@ export async function openListener(target: ListenTarget): Promise<OpenListener> 
 
 async function open(target: ListenTarget): Promise<OpenListener> {
   if (target.kind === 'fd') return { descriptor: inherited(target.fd), path: null }
-  if (target.kind === 'tcp') return { descriptor: bound(await resolved(target.host, target.port)), path: null }
+  if (target.kind === 'tcp') {
+    const descriptor = bound(await resolved(target.host, target.port))
+    return { descriptor: closedUnless(descriptor, target.transparent ? makeTransparent(descriptor.fd) : 0), path: null }
+  }
   const { path } = target
   const address = unixAddress(path)
   if (address === null) throw coded('ENAMETOOLONG')
