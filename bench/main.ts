@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- proxy [--rounds n] [--only a,b] [--quick] [--json] [--write]`: what a connection costs through Nearcast
- * and through others, side by side. Runs itself again inside namespaces of its own (world.ts), as root or any other user.
+ * `npm run bench -- proxy | redis [--rounds n] [--only a,b] [--quick] [--json] [--write]`: what a connection costs through Nearcast
+ * and through others, side by side; what a database costs beside that. Runs itself again inside namespaces of its own (world.ts), as root or any other user.
  */
 import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
@@ -10,7 +10,7 @@ import { nearcast, portable } from './peers/nearcast.ts'
 import { nginx } from './peers/nginx.ts'
 import type { Peer } from './peers/peer.ts'
 import { pipe } from './peers/pipe.ts'
-import { wholePath } from './peers/whole-path.ts'
+import { agentPassing, agentReading, agentResting, wholePath } from './peers/whole-path.ts'
 import { firstLine } from './program.ts'
 import { plot } from './report/plot.ts'
 import { writeResults } from './report/readme.ts'
@@ -21,12 +21,24 @@ import type { Scenario } from './scenario.ts'
 import { bulk } from './scenarios/bulk.ts'
 import { connections } from './scenarios/connections.ts'
 import { idle } from './scenarios/idle.ts'
+import { REDIS_SCENARIOS } from './scenarios/redis.ts'
 import { calm, saturated, wholePathRequests } from './scenarios/requests.ts'
 import { isolation, makeWorld } from './world.ts'
 
-const PEERS: readonly Peer[] = [nearcast, haproxy, nginx, pipe, portable, wholePath]
-const SCENARIOS: readonly Scenario[] = [saturated, calm, connections, bulk, idle, wholePathRequests]
-const USAGE = `usage: npm run bench -- proxy [--rounds n] [--only ${SCENARIOS.map(({ id }) => id).join(',')}] [--quick] [--json] [--write]`
+interface Subject {
+  readonly peers: readonly Peer[]
+  readonly scenarios: readonly Scenario[]
+  /** Not among the columns of others. */
+  readonly ours: readonly Peer[]
+}
+
+const SUBJECTS: Readonly<Record<string, Subject>> = {
+  proxy: { peers: [nearcast, haproxy, nginx, pipe, portable, wholePath], scenarios: [saturated, calm, connections, bulk, idle, wholePathRequests], ours: [nearcast, wholePath] },
+  redis: { peers: [agentPassing, agentReading, agentResting, haproxy], scenarios: REDIS_SCENARIOS, ours: [agentPassing, agentReading, agentResting] },
+}
+const USAGE = Object.entries(SUBJECTS)
+  .map(([name, { scenarios }]) => `usage: npm run bench -- ${name} [--rounds n] [--only ${scenarios.map(({ id }) => id).join(',')}] [--quick] [--json]${name === 'proxy' ? ' [--write]' : ''}`)
+  .join('\n')
 const INSIDE = 'NEARCAST_BENCH_INSIDE'
 const ROUNDS = 20
 const QUICK_ROUNDS = 3
@@ -34,6 +46,7 @@ const QUICK_ROUNDS = 3
 const EXIT_TIMEOUT_MS = 2000
 
 interface Options {
+  readonly subject: Subject
   readonly scenarios: readonly Scenario[]
   readonly rounds: number
   readonly quick: boolean
@@ -45,12 +58,14 @@ interface Options {
 function optionsOf(words: readonly string[]): Options {
   const kinds = { rounds: { type: 'string' }, only: { type: 'string' }, quick: { type: 'boolean' }, json: { type: 'boolean' }, write: { type: 'boolean' } } as const
   const { values, positionals } = parseArgs({ args: [...words], options: kinds, allowPositionals: true })
-  if (positionals.length !== 1 || positionals[0] !== 'proxy') throw new Error(USAGE)
-  const wanted = values.only?.split(',') ?? SCENARIOS.map(({ id }) => id)
-  const scenarios = SCENARIOS.filter(({ id }) => wanted.includes(id))
+  const subject = SUBJECTS[positionals[0] ?? '']
+  // What is written into the READMEs is the proxy's table.
+  if (positionals.length !== 1 || subject === undefined || (values.write === true && positionals[0] !== 'proxy')) throw new Error(USAGE)
+  const wanted = values.only?.split(',') ?? subject.scenarios.map(({ id }) => id)
+  const scenarios = subject.scenarios.filter(({ id }) => wanted.includes(id))
   const rounds = values.rounds === undefined ? (values.quick ? QUICK_ROUNDS : ROUNDS) : Number(values.rounds)
   if (scenarios.length !== wanted.length || !Number.isInteger(rounds) || rounds < 1 || rounds > 1000) throw new Error(USAGE)
-  return { scenarios, rounds, quick: values.quick ?? false, json: values.json ?? false, write: values.write ?? false }
+  return { subject, scenarios, rounds, quick: values.quick ?? false, json: values.json ?? false, write: values.write ?? false }
 }
 
 async function runInside(): Promise<number> {
@@ -67,8 +82,8 @@ async function runInside(): Promise<number> {
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`)
 
-async function run({ scenarios, rounds, quick, json, write }: Options): Promise<void> {
-  const peers = PEERS.filter((peer) => {
+async function run({ subject, scenarios, rounds, quick, json, write }: Options): Promise<void> {
+  const peers = subject.peers.filter((peer) => {
     const reason = peer.missing()
     if (reason !== null) say(`${peer.label} takes no part: ${reason}`)
     return reason === null
@@ -84,7 +99,7 @@ async function run({ scenarios, rounds, quick, json, write }: Options): Promise<
     await runner.close()
     await world.close()
   }
-  const order = new Map(peers.filter(({ id }) => id !== nearcast.id && id !== wholePath.id).map(({ id, label }) => [id, label]))
+  const order = new Map(peers.filter((peer) => !subject.ours.includes(peer)).map(({ id, label }) => [id, label]))
   const table = cells(results, order)
   if (json) process.stdout.write(`${JSON.stringify({ scenarios: results, machine: about, configurations })}\n`)
   else {

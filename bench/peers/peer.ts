@@ -10,6 +10,8 @@ export interface RunningPeer {
   readonly pids: readonly number[]
   /** The password of the database behind it, if it has one. */
   readonly password?: string
+  /** Of an agent. */
+  readonly metricsPort?: number
   stop(): Promise<void>
 }
 
