@@ -28,7 +28,7 @@ const gatewayObject = z.looseObject({
   websocket: z.string().optional(),
   connected: z.boolean(),
 })
-const peerObject = z.looseObject({ id: z.string(), name: z.string(), network: z.number(), publicKey: z.string(), address: z.string(), createdAt: z.string() })
+const peerObject = z.looseObject({ id: z.string(), name: z.string(), network: z.number(), publicKey: z.string(), address: z.string(), createdAt: z.string(), seen: z.looseObject({ gateway: z.string(), at: z.string() }).optional() })
 const provisionedPeer = z.looseObject({ ...peerObject.shape, provisioning: z.looseObject({ missing: z.array(z.string()) }) })
 const removedPeer = z.looseObject({ revocation: z.looseObject({ gateways: z.array(z.looseObject({ id: z.string() })), ms: z.number(), missing: z.array(z.string()) }) })
 
@@ -54,12 +54,17 @@ export function addWireguardCommands(program: Command, withSession: WithSession)
 
   wireguard
     .command('list')
-    .description('list machines')
+    .description('list machines, and when each was seen last')
     .option(...ORG_OPTION)
     .action((options: { org?: string }, command: Command) =>
       withSession(command, async (session) => {
         const peers = await session.api.get(peersPath(await session.org(options.org)), listOf(peerObject))
-        session.output.show(peers, () => table(['name', 'network', 'address', 'public key', 'since'], peers.map((peer) => [peer.name, peer.network, peer.address, peer.publicKey, peer.createdAt])))
+        session.output.show(peers, () =>
+          table(
+            ['name', 'network', 'address', 'public key', 'last handshake'],
+            peers.map(({ name, network, address, publicKey, seen }) => [name, network, address, publicKey, seen && `${seen.at.slice(0, 19)}Z by ${seen.gateway}`]),
+          ),
+        )
       }),
     )
 

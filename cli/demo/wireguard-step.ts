@@ -46,7 +46,7 @@ if $laptop ping -6 -c 1 -W 1 $MACHINE > /dev/null 2>&1; then echo "machine reach
 $laptop nft 'add table inet block; add chain inet block out { type filter hook output priority 0; }; add rule inet block out oifname "eth0" meta l4proto udp drop'
 echo "blocked $(timeout 2 $own ping 2>&1 || echo no answer)"
 NODE_EXTRA_CA_CERTS=/run/nearcast/edge-ca.pem $laptop "$NODE" "$ENTRY" wireguard relay "$WEBSOCKET" --json > /tmp/relay.$$ & relay=$!
-for try in $(seq 100); do grep -q endpoint /tmp/relay.$$ && break; sleep 0.05; done
+for try in $(seq 200); do grep -q endpoint /tmp/relay.$$ && break; sleep 0.05; done
 rm /tmp/relay.$$
 $laptop wg set laptop0 peer "$key" endpoint 127.0.0.1:51820
 echo "websocket $($own ping) $($own strlen big)"

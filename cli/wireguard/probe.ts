@@ -30,7 +30,7 @@ export interface Probed {
   readonly ms: number | null
 }
 
-const ANSWER_MS = 1500
+const ANSWER_MS = 2000
 const LOOK_MS = 1
 
 /** The nearest first, those that don't answer last. `privateKey`: base64. */

@@ -1,5 +1,5 @@
 /**
- * What the router asks agents about databases, over the feed's `ask`: name, parameters and answer of each question. An
+ * What the router asks agents about databases, and gateways about peers, over the feed's `ask`: name, parameters and answer of each question. An
  * agent answers what it refuses as a value (`refused`), so that its code and sentence reach the one who asked the router.
  */
 import { z } from 'zod'
@@ -34,6 +34,20 @@ export const importProgress = z.object({
   differing: size,
   error: z.string().max(512).optional(),
 })
+
+/** To gateways, under the name `peers`: those of these keys that they hold. */
+export const peersQuestion = z.object({ publicKeys: z.array(z.string().max(64)).max(10_000) })
+export const peersSeen = z.array(
+  z.object({
+    publicKey: z.string().max(64),
+    /** Since 1970, by the gateway's clock; null before the first. */
+    lastHandshakeMs: z.int().min(0).max(8_640_000_000_000_000).nullable(),
+    /** Since the gateway holds it. */
+    receivedBytes: size,
+    sentBytes: size,
+  }),
+)
+export type PeersSeen = z.infer<typeof peersSeen>
 
 const amount = z.number().min(0)
 const latency = z.object({ count: size, meanMs: amount, p99Ms: amount }).nullable()

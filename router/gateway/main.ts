@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util'
 import { startAdmin } from '../../lib/admin.ts'
 import { loadConfig } from '../../lib/config.ts'
 import { asNearcastError, NearcastError } from '../../lib/errors.ts'
+import { peersQuestion } from '../../lib/feed/questions.ts'
 import type { Changes, FeedTable } from '../../lib/feed/reader.ts'
 import { FeedReader } from '../../lib/feed/reader.ts'
 import { runCommand } from '../../lib/host-command.ts'
@@ -73,7 +74,11 @@ async function run(config: GatewayConfig): Promise<void> {
       await apply(table, changes, peers, routes, log)
       return []
     },
-    ask: (question) => Promise.reject(new NearcastError('feed.ask-failed', `A gateway can't answer "${question}".`)),
+    // oxlint-disable-next-line require-await -- a throw is to become a rejection
+    ask: async (question, params) => {
+      if (question === 'peers') return peers.seen(peersQuestion.parse(params).publicKeys)
+      throw new NearcastError('feed.ask-failed', `A gateway of this version can't answer "${question}".`)
+    },
   })
   gatewayMetrics(metrics, { device, tun: guarded, peers, webSockets: () => sockets?.connections ?? 0, feed: () => ({ state: reader.state, revision: reader.revision }) })
   const ready = (): string[] => (lifecycle.state === 'ready' ? [] : [lifecycle.state])

@@ -6,6 +6,7 @@
 import { asNetworkId, isPeer, networkOf, parseIpv6 } from '../../lib/address.ts'
 import type { NetworkId } from '../../lib/address.ts'
 import type { WireguardRow } from '../../lib/feed/messages.ts'
+import type { PeersSeen } from '../../lib/feed/questions.ts'
 import type { Changes, FeedTable } from '../../lib/feed/reader.ts'
 import type { PeerOptions, PeerStatus } from '../../lib/wireguard/peer.ts'
 
@@ -83,6 +84,15 @@ export class GatewayPeers {
       // Also when it is put: whatever it may do from now on it shows with its next handshake.
       for (const { table: name, key } of changes) if (name === 'wireguard') device.removePeer(key)
     }
+  }
+
+  /** Those of these keys that the device holds. */
+  seen(publicKeys: readonly string[]): PeersSeen {
+    const wanted = new Set(publicKeys)
+    return this.#options.device
+      .peers()
+      .filter(({ publicKey }) => wanted.has(publicKey))
+      .map(({ publicKey, lastHandshakeMs, receivedBytes, sentBytes }) => ({ publicKey, lastHandshakeMs, receivedBytes, sentBytes }))
   }
 
   /** Forgets those who are silent. To be called every now and then. */

@@ -155,6 +155,9 @@ test("a peer of the feed is installed with its first handshake, and talks; a str
   gateway.tun.inject(packet(redis, peerAddress(acme, 2)))
   await until('the answer is through', () => second.received.length === 1)
 
+  expect(gateway.peers.seen([laptop.publicKey, second.publicKey])).toMatchObject([{ publicKey: second.publicKey, receivedBytes: expect.any(Number) }])
+  expect(gateway.peers.seen([laptop.publicKey])).toEqual([])
+
   // Somebody else's address, and another network: counted, where each is known.
   second.tun.inject(packet(own, redis))
   second.tun.inject(packet(peerAddress(acme, 2), flycastAddress(globex, 7)))

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { FeedTable } from '../../lib/feed/reader.ts'
+import type { FeedReaderOptions, FeedTable } from '../../lib/feed/reader.ts'
 import { verifyStore } from '../../router/registry/store/verification.ts'
 import type { TestRegistry } from '../support/registry.ts'
 import { startRegistry } from '../support/registry.ts'
@@ -23,13 +23,14 @@ beforeAll(async () => {
 })
 afterAll(() => registry.remove())
 
-async function reading(kind: 'proxy' | 'agent' | 'gateway', id: string): Promise<() => FeedTable> {
+async function reading(kind: 'proxy' | 'agent' | 'gateway', id: string, ask: FeedReaderOptions['ask'] = () => Promise.resolve(null)): Promise<() => FeedTable> {
   let table: FeedTable | undefined
   const reader = registry.reader(await registry.join(kind, id), {
     apply: (current) => {
       table = current
       return []
     },
+    ask,
   })
   await reader.start()
   return () => {
@@ -82,6 +83,28 @@ test('a peer through its life: gateways know it when the API answers, proxies an
   for (const name of ['b', 'c']) await registry.made(PEERS, { name, publicKey: key(name) }, acme)
   expect(await code(PEERS, { name: 'd', publicKey: key('d') }, acme)).toBe('quota.peers')
   expect(verifyStore(join(registry.directory, 'nearcast.db'), null)).toEqual([])
+})
+
+test('a list says where each peer was seen last: of several gateways the latest one counts, and none is believed blindly', async () => {
+  const asked: unknown[] = []
+  const seen = (lastHandshakeMs: number | null, publicKey = key('b')) => ({ publicKey, lastHandshakeMs, receivedBytes: 7, sentBytes: 8 })
+  const says = (answer: unknown) => (name: string, params: unknown) => {
+    asked.push([name, params])
+    return Promise.resolve(answer)
+  }
+  await reading('gateway', 'early', says([seen(1000), seen(5000, key('unknown'))]))
+  await reading('gateway', 'late', says([seen(2000), seen(null, key('c'))]))
+  await reading('gateway', 'broken', says([{ ...seen(3000), lastHandshakeMs: 'tomorrow' }]))
+  await reading('gateway', 'failing', () => Promise.reject(new Error('no')))
+  const listed = (await registry.call('GET', PEERS, undefined, acme)).body as unknown as { name: string; seen?: unknown }[]
+  expect(listed.map(({ name, seen: last }) => [name, last])).toEqual([
+    ['laptop', undefined],
+    ['b', { gateway: 'late', at: '1970-01-01T00:00:02.000Z', receivedBytes: 7, sentBytes: 8 }],
+    ['c', undefined],
+  ])
+  expect(asked[0]).toEqual(['peers', { publicKeys: [key('3'), key('b'), key('c')] }])
+  expect((await registry.call('GET', `${PEERS}/b`, undefined, acme)).body['seen']).toMatchObject({ gateway: 'late' })
+  for (const id of ['early', 'late', 'broken', 'failing']) await registry.call('DELETE', `/v1/gateways/${id}`)
 })
 
 test('gateways are listed with where they are; a revoked one is cut and gone', async () => {

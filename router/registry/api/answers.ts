@@ -228,6 +228,10 @@ export const peerAnswer = z
     publicKey: wireguardKey,
     address: z.string().meta({ description: 'Its own, on the network.', examples: ['fdaa:0:1:ffff:ffff::102'] }),
     prefix: z.string().meta({ description: 'All that it may send from.', examples: ['fdaa:0:1:ffff:ffff::100/120'] }),
+    seen: z
+      .strictObject({ gateway: z.string(), at, receivedBytes: z.int().min(0), sentBytes: z.int().min(0) })
+      .optional()
+      .meta({ description: 'The gateway that had its last handshake, when that was, and bytes since it came in there; absent: no connected gateway holds it now.' }),
     createdAt: at,
   })
   .meta({ id: 'WireguardPeer', description: 'A machine that reaches a network by WireGuard.' })

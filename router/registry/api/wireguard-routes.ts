@@ -1,6 +1,7 @@
 /** Routes of WireGuard peers, and of the gateways that they come in by. */
-import { formatIpv6, asNetworkId, peerAddress, peerPrefix } from '../../../lib/address.ts'
 import type { z } from 'zod'
+import { asNetworkId, formatIpv6, peerAddress, peerPrefix } from '../../../lib/address.ts'
+import { peersSeen } from '../../../lib/feed/questions.ts'
 import { gatewaysOf, removeGateway } from '../objects/members.ts'
 import { createPeer, findPeer, resetPeer } from '../objects/wireguard.ts'
 import type { Registry } from '../registry.ts'
@@ -11,6 +12,7 @@ import { route } from './route.ts'
 import { peerBody, peerResetBody } from './schemas.ts'
 
 const PATH = '/v1/orgs/:org/wireguard'
+const ANSWER_MS = 2000
 
 export function wireguardRoutes(registry: Registry): Route[] {
   const { store, publisher, plan } = registry
@@ -20,9 +22,13 @@ export function wireguardRoutes(registry: Registry): Route[] {
       method: 'GET',
       path: PATH,
       access: 'org',
-      summary: 'List WireGuard peers',
+      summary: 'List WireGuard peers, and when each was seen last',
       answer: listOf(peerAnswer),
-      handle: (_call, org) => store.list('wireguard', org.id).map(shown),
+      handle: async (_call, org) => {
+        const peers = store.list('wireguard', org.id)
+        const seen = await lastSeen(registry, peers)
+        return peers.map((peer) => ({ ...shown(peer), ...seen.get(peer.publicKey) }))
+      },
     }),
     route({
       method: 'GET',
@@ -30,7 +36,10 @@ export function wireguardRoutes(registry: Registry): Route[] {
       access: 'org',
       summary: 'Show a WireGuard peer',
       answer: peerAnswer,
-      handle: (call, org) => shown(findPeer(store, org.id, call.params['name'] ?? '')),
+      handle: async (call, org) => {
+        const peer = findPeer(store, org.id, call.params['name'] ?? '')
+        return { ...shown(peer), ...(await lastSeen(registry, [peer])).get(peer.publicKey) }
+      },
     }),
     route({
       method: 'POST',
@@ -102,6 +111,26 @@ export function gatewayRoutes(registry: Registry): Route[] {
 function peerDocument({ prefix }: Registry, { id, org, name, network, publicKey, number, createdAt }: WireguardRecord): z.infer<typeof peerAnswer> {
   const place = asNetworkId(network)
   return { id, org, name, network, publicKey, address: formatIpv6(peerAddress(place, number, prefix)), prefix: peerPrefix(place, number, prefix), createdAt }
+}
+
+type Seen = Pick<z.infer<typeof peerAnswer>, 'seen'>
+
+/** Asks every connected gateway at once, and waits for none for long: where a peer is now, only they know. */
+async function lastSeen({ feed }: Registry, peers: readonly WireguardRecord[]): Promise<Map<string, Seen>> {
+  const publicKeys = peers.map(({ publicKey }) => publicKey)
+  const latest = new Map<string, { readonly atMs: number; readonly seen: Seen }>()
+  if (publicKeys.length === 0) return new Map()
+  await Promise.all(
+    feed.connected('gateway').map(async (identity) => {
+      const said = await feed.ask(identity, 'peers', { publicKeys }, ANSWER_MS).catch(() => [])
+      for (const { publicKey, lastHandshakeMs, receivedBytes, sentBytes } of peersSeen.catch([]).parse(said)) {
+        if (lastHandshakeMs === null || lastHandshakeMs <= (latest.get(publicKey)?.atMs ?? 0)) continue
+        const seen = { gateway: identity.slice('gateway/'.length), at: new Date(lastHandshakeMs).toISOString(), receivedBytes, sentBytes }
+        latest.set(publicKey, { atMs: lastHandshakeMs, seen: { seen } })
+      }
+    }),
+  )
+  return new Map([...latest].map(([publicKey, { seen }]) => [publicKey, seen]))
 }
 
 function gatewayDocument({ feed }: Registry, identity: string, region: string, gateway: NonNullable<DialerRecord['gateway']>, joinedAt: string): z.infer<typeof gatewayAnswer> {
