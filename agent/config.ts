@@ -46,6 +46,9 @@ export const agentConfig = z.strictObject({
     .strictObject({
       /** redis-server or valkey-server, 7.0 or newer: a name in PATH, or a path. */
       server: z.string().min(1).optional(),
+      /** For databases that ask for Redis or for Valkey by name: a name in PATH, or a path. */
+      redisServer: z.string().min(1).default('redis-server'),
+      valkeyServer: z.string().min(1).default('valkey-server'),
       /** From start to PONG before a database counts as failed in the feed's acknowledgement. It goes on starting. */
       startTimeoutMs: milliseconds(4000),
       /** How long a client's connection waits for an engine that is just starting. */

@@ -20,6 +20,7 @@ import { createLogger } from '../lib/log.ts'
 import type { Logger } from '../lib/log.ts'
 import { choosePlane } from '../lib/plane/choose.ts'
 import type { HopTls } from '../lib/plane/plane.ts'
+import type { RedisEngine } from '../lib/redis-engines.ts'
 import { programOptions, exitWith, keepCompiled } from '../lib/program.ts'
 import { agentConfig } from './config.ts'
 import { AllowList } from './backends/allow-list.ts'
@@ -37,7 +38,7 @@ import { openBridge } from './redis/engine/bridge-listener.ts'
 import { EngineDirectories } from './redis/engine/directory.ts'
 import { StartTurns } from './redis/engine/start-turns.ts'
 import { Supervisor } from './redis/engine/supervisor.ts'
-import { probeWalls } from './redis/engine/walls.ts'
+import { probeWalls, wallsFor } from './redis/engine/walls.ts'
 import type { Walls } from './redis/engine/walls.ts'
 import { Accounts } from './redis/limits/accounts.ts'
 import { commandTable } from './redis/limits/command-table.ts'
@@ -130,11 +131,19 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
     sessions.publishAvailability(all)
     publish(all)
   }
+  const { redisServer, valkeyServer } = config.redis
+  const servers = new Map<RedisEngine, Walls>()
+  const wallsOfEngine = (engine: RedisEngine | null, within: Walls): Walls => {
+    if (engine === null) return within
+    const known = servers.get(engine) ?? wallsFor(within, engine === 'redis' ? redisServer : valkeyServer)
+    servers.set(engine, known)
+    return known
+  }
   const tenants = new Tenants({
     node: config.id,
     table: () => ({ services: databases }),
     directories,
-    engine: walls instanceof NearcastError ? walls : (specification) => supervisor(specification, walls),
+    engine: walls instanceof NearcastError ? walls : (specification) => supervisor(specification, wallsOfEngine(specification.engine, walls)),
     log,
     startTimeoutMs,
     publish: (reasons) => publishAll({ databases: reasons }),

@@ -5,6 +5,7 @@ import { isQuestion, QUESTIONS } from '../lib/feed/questions.ts'
 import type { BackupFiles } from './redis/copies/backup-files.ts'
 import type { Backups } from './redis/copies/backups.ts'
 import type { Imports } from './redis/copies/imports.ts'
+import { commandTable } from './redis/limits/command-table.ts'
 import { trialCommands } from './redis/engine/acl.ts'
 import type { Supervisor } from './redis/engine/supervisor.ts'
 import { SLOW_LOG_COMMAND, slowLog } from './redis/statistics/slow-log.ts'
@@ -46,6 +47,7 @@ export class Questions {
       this.#options.supervisor(service)
       return this.#options.statistics.of(service)
     },
+    'redis.commands': ({ service }) => this.#commands(service),
     'redis.slow': async ({ service }) => ({ commands: slowLog((await this.#options.supervisor(service).look([SLOW_LOG_COMMAND]))?.[0]) }),
     'redis.backup-remove': async (place) => {
       await this.#options.files.remove(place)
@@ -73,6 +75,14 @@ export class Questions {
   /** `params` were read by the schema of that very name. */
   #answer<Name extends QuestionName>(name: Name, params: unknown): Promise<QuestionAnswer<Name>> {
     return this.#answers[name](params as QuestionParams<Name>)
+  }
+
+  async #commands(service: string): Promise<QuestionAnswer<'redis.commands'>> {
+    const [info, commands] = (await this.#options.supervisor(service).ask([['INFO', 'server'], ['COMMAND']], ENGINE_MS)) ?? []
+    if (info?.kind !== 'text') throw new NearcastError('redis.not-answering', 'The database does not answer now; try again in a moment.', { retryable: true })
+    // Valkey names a Redis that it is compatible with, too.
+    const [, name = 'redis', version = ''] = /^(valkey)_version:(\S+)/m.exec(info.text) ?? /^(redis)_version:(\S+)/m.exec(info.text) ?? []
+    return { server: `${name} ${version}`, commands: [...commandTable(commands)].map(([command, kind]) => ({ name: command, kind })).toSorted((left, right) => (left.name < right.name ? -1 : 1)) }
   }
 
   async #checkRules({ service, rules }: QuestionParams<'redis.check-rules'>): Promise<QuestionAnswer<'redis.check-rules'>> {

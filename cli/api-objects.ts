@@ -37,6 +37,7 @@ export const redisObject = z.looseObject({
   /** Absent: as its node is set. */
   parkAfterMinutes: z.union([z.number(), z.string()]).optional(),
   maxMemoryBytes: z.number(),
+  engine: z.string().optional(),
   plan: z.string().optional(),
   limits: z.record(z.string(), z.number()).optional(),
   eviction: z.boolean().optional(),

@@ -1,4 +1,4 @@
-/** What `nearcast redis status` says of use, and `nearcast redis why-slow`. */
+/** What `nearcast redis status` says of use; `nearcast redis commands | why-slow`. */
 import type { Command } from 'commander'
 import { z } from 'zod'
 import { colours, facts, milliseconds, table } from '../output.ts'
@@ -67,14 +67,28 @@ export function usageLines({ nodes, missing }: Statistics): string[] {
 
 function latencyText(measured: z.infer<typeof latencies>): string {
   if (measured === null) return 'not measured: its plan needs no reading'
-  return `${ofKind('read', measured.read)}; ${ofKind('write', measured.write)}`
+  return `${latencyOf('read', measured.read)}; ${latencyOf('write', measured.write)}`
 }
 
-function ofKind(kind: string, measured: z.infer<typeof latency>): string {
+function latencyOf(kind: string, measured: z.infer<typeof latency>): string {
   return measured === null ? `no ${kind}s of late` : `${kind}s ${milliseconds(measured.meanMs)} on average, 99 % within ${milliseconds(measured.p99Ms)}`
 }
 
-export function addWhySlowCommand(redis: Command, withSession: WithSession): void {
+const commandsObject = z.looseObject({ server: z.string(), commands: z.array(z.object({ name: z.string(), kind: z.string() })) })
+
+export function addRedisReportCommands(redis: Command, withSession: WithSession): void {
+  redis
+    .command('commands <name>')
+    .description('the commands that the engine of a database knows; those denied to all are among them')
+    .option(...ORG_OPTION)
+    .action((name: string, options: OrgOptions, command: Command) =>
+      withSession(command, async (session) => {
+        const known = await session.api.get(`${await databasePath(session, name, options)}/commands`, commandsObject)
+        const ofKind = (kind: string): string => known.commands.filter((each) => each.kind === kind).map((each) => each.name).join(' ')
+        session.output.show(known, () => facts([['server', known.server], ['read', ofKind('read')], ['write', ofKind('write')], ['others', ofKind('other')]]))
+      }),
+    )
+
   redis
     .command('why-slow <name>')
     .description('where the time of a database goes: the way to it, its slowest commands, limits that were met')

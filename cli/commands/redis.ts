@@ -1,6 +1,8 @@
 /** `nearcast redis …`: databases of an organization. */
 import { randomInt } from 'node:crypto'
 import type { Command } from 'commander'
+import { Option } from 'commander'
+import { REDIS_ENGINES } from '../../lib/redis-engines.ts'
 import type { Provisioning, RedisObject } from '../api-objects.ts'
 import { listOf, redisObject, regionObject } from '../api-objects.ts'
 import { generateName } from '../generated-name.ts'
@@ -11,7 +13,7 @@ import { addRedisAccessCommands, restsAfter } from './redis-access.ts'
 import { addRedisBackupCommands } from './redis-backups.ts'
 import { addRedisImportCommand } from './redis-import.ts'
 import { addRedisPlansCommand, sizeFacts } from './redis-plans.ts'
-import { addWhySlowCommand, statisticsObject, usageLines } from './redis-statistics.ts'
+import { addRedisReportCommands, statisticsObject, usageLines } from './redis-statistics.ts'
 import type { Session, WithSession } from './session.ts'
 import { ORG_OPTION } from './session.ts'
 import type { TlsOptions } from './address-settings.ts'
@@ -27,6 +29,7 @@ interface CreateOptions extends TlsOptions {
   readonly network?: string
   readonly appendFsync?: string
   readonly maxMemory?: number
+  readonly engine?: string
   readonly plan?: string
   readonly eviction?: true
 }
@@ -43,6 +46,7 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
     .option('--network <network>', "one of the organization's networks, when it has several")
     .option('--append-fsync <policy>', 'everysec, or always: no acknowledged write is ever lost')
     .option('--max-memory <bytes>', 'data size limit in bytes, unless its plan says it', whole)
+    .addOption(new Option('--engine <engine>', 'what runs it, for ever (default: as its nodes are set)').choices(REDIS_ENGINES))
     .option('--plan <plan>', 'what it may use; "nearcast redis plans" lists them')
     .option('--eviction', 'when it is full, keys go instead of writes being refused')
     .action((options: CreateOptions, command: Command) =>
@@ -112,7 +116,7 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
   addRedisBackupCommands(redis, withSession)
   addRedisImportCommand(redis, withSession)
   addRedisPlansCommand(redis, withSession)
-  addWhySlowCommand(redis, withSession)
+  addRedisReportCommands(redis, withSession)
 }
 
 /** What the options leave open is asked for where somebody can answer; a name alone is generated. */
@@ -150,6 +154,7 @@ function described(database: RedisObject): string {
     ['primary region', database.region],
     ['read regions', database.replicas.join(', ') || '-'],
     ['TLS', database.tls],
+    ['engine', database.engine ?? 'as its node is set'],
     ...sizeFacts(database),
     ['rests', restsAfter(database)],
     ['daily backups kept', database.dailyBackups ?? 'none'],

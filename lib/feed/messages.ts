@@ -10,6 +10,7 @@
  */
 import { z } from 'zod'
 import { PROXY_HEADERS } from '../backend.ts'
+import { REDIS_ENGINES } from '../redis-engines.ts'
 import { redisLimits } from '../redis-limits.ts'
 
 export const FEED_VERSION = 1
@@ -90,6 +91,8 @@ export const serviceRow = z.object({
       allowedSources: z.array(z.string().max(64)).max(64).optional(),
       /** Its engine rests after so many minutes without a connection, or never. Absent: as the agent's own setting says. */
       parkAfterMinutes: z.union([z.number().positive(), z.literal('never')]).optional(),
+      /** What runs it; absent: as its node is set. */
+      engine: z.enum(REDIS_ENGINES).optional(),
       limits: redisLimits.optional(),
       /** At `maxMemoryBytes` keys go, those that expire first, instead of writes being refused. */
       eviction: z.literal(true).optional(),

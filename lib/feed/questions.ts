@@ -71,6 +71,8 @@ export const redisStatistics = z.object({
 })
 export type RedisStatistics = z.infer<typeof redisStatistics>
 
+export const engineCommand = z.object({ name: z.string().max(64), kind: z.enum(['read', 'write', 'other']) })
+
 export const slowCommand = z.object({ at: z.string().max(40), ms: amount, command: z.string().max(256) })
 export type SlowCommand = z.infer<typeof slowCommand>
 
@@ -91,6 +93,8 @@ export const QUESTIONS = {
   'redis.import-cut-over': { params: z.object({ service }), answer: importProgress },
   'redis.import-stop': { params: z.object({ service }), answer: importProgress },
   'redis.statistics': { params: z.object({ service }), answer: redisStatistics },
+  /** What its engine says of itself: every command that it knows. */
+  'redis.commands': { params: z.object({ service }), answer: z.object({ server: z.string().max(64), commands: z.array(engineCommand).max(1000) }) },
   /** The slowest commands of late; none while its engine rests. */
   'redis.slow': { params: z.object({ service }), answer: z.object({ commands: z.array(slowCommand).max(16) }) },
   'redis.backup-remove': { params: z.object({ service, backup }), answer: z.object({}) },

@@ -147,6 +147,17 @@ test('plans: taken over whole, told to the agent; limits are for operators, choo
   expect((await registry.call('POST', '/v1/orgs/acme/redis', { name: 'third', region: 'mad', plan: 'gold' }, acme)).body['code']).toBe('redis.plan-unknown')
 })
 
+test('an engine is chosen once, told to the agent, and lists its commands', async () => {
+  await registry.made('/v1/orgs/acme/redis', { name: 'valkeyed', region: 'mad', engine: 'valkey' }, acme)
+  expect([...(table?.services.values() ?? [])].find(({ name }) => name === 'valkeyed')?.redis?.engine).toBe('valkey')
+  const at = '/v1/orgs/acme/redis/valkeyed'
+  expect((await registry.call('GET', at, undefined, acme)).body['engine']).toBe('valkey')
+  expect((await registry.call('PATCH', at, { engine: 'redis' }, acme)).body['code']).toBe('api.body-invalid')
+  answer = () => ({ server: 'valkey 8.0.1', commands: [{ name: 'get', kind: 'read' }] })
+  expect((await registry.call('GET', `${at}/commands`, undefined, reader)).body).toEqual({ server: 'valkey 8.0.1', commands: [{ name: 'get', kind: 'read' }] })
+  answer = () => ({})
+})
+
 test('statistics and slow commands: of the nodes that answer, and of those that do not', async () => {
   const said = { node: 'mad-1', role: 'primary', resting: false, connections: 1, commands: { total: 5, day: 2, month: 5, perSecond: 0.5 }, bytes: { up: 1, down: 2, day: 3, month: 3 }, hits: 1, misses: 0, engine: null, diskBytes: 10, latency: null, limits: [{ limit: 'maxClients', allowed: 1, used: 1, hits: 3 }, { limit: 'idleSeconds', allowed: 9, hits: 0 }] }
   answer = (name) => (name === 'redis.slow' ? { commands: [{ at: '2026-11-21T00:00:00.000Z', ms: 12, command: 'KEYS *' }] } : said)

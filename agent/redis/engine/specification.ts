@@ -4,6 +4,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { NearcastError } from '../../../lib/errors.ts'
 import type { ServiceRow } from '../../../lib/feed/messages.ts'
+import type { RedisEngine } from '../../../lib/redis-engines.ts'
 import type { RedisLimits } from '../../../lib/redis-limits.ts'
 
 export interface EngineSpecification {
@@ -17,6 +18,8 @@ export interface EngineSpecification {
   readonly maxMemoryBytes: number
   readonly appendFsync: 'always' | 'everysec'
   readonly eviction: boolean
+  /** null: as the node is set. */
+  readonly engine: RedisEngine | null
   /** Those that the engine itself keeps. */
   readonly limits: EngineLimits
   /** Beside `default`. */
@@ -44,10 +47,10 @@ export function engineSpecification(row: ServiceRow, node: string): EngineSpecif
   if (row.kind !== 'redis' || row.redis === undefined || !SERVICE_ID.test(row.id)) throw unsupported(row.id, 'it is no database')
   if (role !== 'primary' && role !== 'replica') throw unsupported(row.id, 'it has no role here')
   if (primary === undefined) throw unsupported(row.id, 'it has no primary')
-  const { passwordSha256, replicationSecret, maxMemoryBytes, appendFsync, eviction = false, users = [] } = row.redis
+  const { passwordSha256, replicationSecret, maxMemoryBytes, appendFsync, eviction = false, engine = null, users = [] } = row.redis
   const { idleSeconds, entryBytes, scriptMs } = row.redis.limits ?? {}
   const limits = { ...(idleSeconds !== undefined && { idleSeconds }), ...(entryBytes !== undefined && { entryBytes }), ...(scriptMs !== undefined && { scriptMs }) }
-  return { service: row.id, primary: role === 'primary' ? null : primary, passwordSha256, replicationSecret, maxMemoryBytes, appendFsync, eviction, limits, users, live: row.live }
+  return { service: row.id, primary: role === 'primary' ? null : primary, passwordSha256, replicationSecret, maxMemoryBytes, appendFsync, eviction, engine, limits, users, live: row.live }
 }
 
 export function sameSpecification(left: EngineSpecification, right: EngineSpecification): boolean {

@@ -36,10 +36,7 @@ const INSTALL = 'install the packages redis-server (or valkey-server) and util-l
 export function probeWalls({ server, firstUid, cgroup }: { server?: string | undefined; firstUid: number; cgroup?: string | undefined }): Walls {
   const path = server === undefined ? (find('redis-server') ?? find('valkey-server')) : find(server)
   if (path === null) throw new NearcastError('redis.missing', `No ${server ?? 'redis-server'} here; ${INSTALL}, or set redis.server.`)
-  const version = versionOf(path)
-  if (!(Number.parseInt(version) >= 7)) {
-    throw new NearcastError('redis.too-old', `${path} is version ${version}; install Redis 7.0 or newer, or Valkey.`)
-  }
+  const version = checkedVersion(path)
   if (!allows(['flock', '-F', '-n', '-s', '/', 'setpriv', '--no-new-privs', '--pdeathsig', 'KILL', 'true'])) {
     throw new NearcastError('redis.missing', `No flock and setpriv of util-linux here; ${INSTALL}.`)
   }
@@ -57,6 +54,16 @@ export function probeWalls({ server, firstUid, cgroup }: { server?: string | und
     ...(found.cgroup === null ? [cgroup === undefined ? 'no cgroup limits: redis.cgroup is not set' : `no cgroup limits: ${cgroup} is no writable cgroup v2 with memory`] : []),
   ]
   return { server: path, version, ...found, missing }
+}
+
+/**
+ * The same walls around the server that a database asks for. `server`: a name in PATH, or a path.
+ * @throws NearcastError redis.missing, redis.too-old
+ */
+export function wallsFor(walls: Walls, server: string): Walls {
+  const path = find(server)
+  if (path === null) throw new NearcastError('redis.missing', `No ${server} here; install it, or say in agent.toml where it is.`)
+  return path === walls.server ? walls : { ...walls, server: path, version: checkedVersion(path) }
 }
 
 /** `uid` null: the agent's own. `loopback`: brings `lo` up inside, for the bridge. */
@@ -87,6 +94,12 @@ function isExecutable(path: string): boolean {
   } catch {
     return false
   }
+}
+
+function checkedVersion(path: string): string {
+  const version = versionOf(path)
+  if (Number.parseInt(version) >= 7) return version
+  throw new NearcastError('redis.too-old', `${path} is version ${version}; install Redis 7.0 or newer, or Valkey.`)
 }
 
 function versionOf(server: string): string {

@@ -6,9 +6,10 @@
 import { z } from 'zod'
 import { PROXY_HEADERS } from '../../../lib/backend.ts'
 import { CODES } from '../../../lib/errors.ts'
-import { importProgress, redisStatistics, slowCommand } from '../../../lib/feed/questions.ts'
+import { engineCommand, importProgress, redisStatistics, slowCommand } from '../../../lib/feed/questions.ts'
 import { limits, SERVICE_KINDS, tlsPolicy } from '../../../lib/feed/messages.ts'
 import { SCOPES } from '../store/records.ts'
+import { REDIS_ENGINES } from '../../../lib/redis-engines.ts'
 import { redisLimits } from '../../../lib/redis-limits.ts'
 import { redisPlan } from '../objects/plans.ts'
 
@@ -122,6 +123,7 @@ export const redisAnswer = z
     maxMemoryBytes: z.int(),
     allowedSources: strings.optional().meta({ description: 'Where clients must come from; absent: from anywhere.' }),
     parkAfterMinutes: z.union([z.number(), z.literal('never')]).optional().meta({ description: 'Absent: as its node is set.' }),
+    engine: z.enum(REDIS_ENGINES).optional().meta({ description: 'What runs it; absent: as its nodes are set.' }),
     plan: z.string().optional().meta({ description: 'Whose limits it took over last.' }),
     limits: z.strictObject(redisLimits.shape).optional().meta({ description: 'A member that is absent: without that limit. Each node that holds the database counts for itself.' }),
     eviction: z.literal(true).optional().meta({ description: 'When it is full, keys go instead of writes being refused: those that expire first.' }),
@@ -161,6 +163,9 @@ export const redisStatisticsAnswer = z
     missing: listOf(z.strictObject({ node: z.string(), code: z.string() })).meta({ description: 'Nodes that did not say, and why.' }),
   })
   .meta({ id: 'RedisStatistics', description: 'Counts live on over restarts; each node counts for itself.' })
+export const redisCommandsAnswer = z
+  .strictObject({ server: z.string(), commands: listOf(engineCommand) })
+  .meta({ id: 'RedisCommands', description: 'What the engine of a database knows; it answers everything else with its own error.' })
 export const redisSlowAnswer = z
   .strictObject({
     node: z.string().meta({ description: 'Of the primary.' }),

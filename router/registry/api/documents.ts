@@ -95,6 +95,7 @@ export function redisDocument(registry: Registry, service: ServiceRecord, showsS
     maxMemoryBytes: redis.maxMemoryBytes,
     ...(redis.allowedSources !== undefined && { allowedSources: redis.allowedSources }),
     ...(redis.parkAfterMinutes !== undefined && { parkAfterMinutes: redis.parkAfterMinutes }),
+    ...(redis.engine !== undefined && { engine: redis.engine }),
     ...(redis.plan !== undefined && { plan: redis.plan }),
     ...(redis.limits !== undefined && { limits: redis.limits }),
     ...(redis.eviction && { eviction: redis.eviction }),

@@ -6,6 +6,7 @@ import { limits, wireguardRow } from '../../../lib/feed/messages.ts'
 import { ID_PATTERN } from '../../../lib/identity.ts'
 import { LIVE_POLICY } from '../../../lib/live-policy.ts'
 import { MAX_SOURCES, parseSource } from '../../../lib/source-list.ts'
+import { REDIS_ENGINES } from '../../../lib/redis-engines.ts'
 import { redisLimits } from '../../../lib/redis-limits.ts'
 import { maxMemory, PLAN_NAME } from '../objects/plans.ts'
 import { SCOPES } from '../store/records.ts'
@@ -63,6 +64,7 @@ export const redisBody = z.strictObject({
   live: live.optional(),
   appendFsync: z.enum(['always', 'everysec']).default('everysec'),
   maxMemoryBytes: maxMemory.default(100 * (1 << 20)).meta({ description: 'Unless its plan says it.' }),
+  engine: z.enum(REDIS_ENGINES).optional().meta({ description: 'What runs it, for ever; default: as its nodes are set.' }),
   plan: plan.optional(),
   eviction: eviction.optional(),
   tls: tls.optional(),

@@ -5,12 +5,14 @@ import { explain } from '../explain.ts'
 import { findService } from '../objects/services.ts'
 import type { Registry } from '../registry.ts'
 import type { OrgRecord } from '../store/records.ts'
-import { explainAnswer, redisSlowAnswer, redisStatisticsAnswer } from './answers.ts'
+import { explainAnswer, redisCommandsAnswer, redisSlowAnswer, redisStatisticsAnswer } from './answers.ts'
 import type { Call, Route } from './route.ts'
 import { route } from './route.ts'
 
 const PATH = '/v1/orgs/:org/redis/:name'
 const ANSWER_MS = 3000
+/** One that rests has to start. */
+const ENGINE_MS = 5000
 /** Asked for their way to the database. */
 const MOST_PROXIES = 32
 
@@ -33,6 +35,17 @@ export function statisticsRoutes(registry: Registry): Route[] {
         })
         const answers = await Promise.all(asked)
         return { nodes: answers.flatMap(({ said }) => said ?? []), missing: answers.flatMap(({ missing }) => missing ?? []) }
+      },
+    }),
+    route({
+      method: 'GET',
+      path: `${PATH}/commands`,
+      access: 'org',
+      summary: 'List the commands that the engine of a database knows',
+      answer: redisCommandsAnswer,
+      handle: (call, org) => {
+        const service = find(registry, call, org)
+        return askAgent(registry, primaryOf(registry, service), 'redis.commands', { service: service.id }, ENGINE_MS)
       },
     }),
     route({

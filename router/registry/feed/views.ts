@@ -58,7 +58,7 @@ export class Views {
     if (node === null || !service.placements.some((placement) => placement.node === node.id)) return null
     if (redis === undefined) return { ...row, ...(backend !== undefined && { backend }) }
     const { password, replicationSecret, users: passwords } = this.#vault.open(id, redis.sealed)
-    const { maxMemoryBytes, appendFsync, allowedSources, parkAfterMinutes, limits, eviction, users = [] } = redis
+    const { maxMemoryBytes, appendFsync, allowedSources, parkAfterMinutes, engine, limits, eviction, users = [] } = redis
     const shown = users.map((user) => ({ name: user.name, passwordSha256: passwordSha256(passwords[user.name] ?? ''), rules: [...user.rules] }))
     return {
       ...row,
@@ -70,6 +70,7 @@ export class Views {
         ...(shown.length > 0 && { users: shown }),
         ...(allowedSources !== undefined && { allowedSources: [...allowedSources] }),
         ...(parkAfterMinutes !== undefined && { parkAfterMinutes }),
+        ...(engine !== undefined && { engine }),
         ...(limits !== undefined && { limits }),
         ...(eviction && { eviction }),
       },

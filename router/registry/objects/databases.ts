@@ -1,5 +1,6 @@
 /** Databases: services of kind redis, placed on one agent per region: a primary and replicas. */
 import { NearcastError } from '../../../lib/errors.ts'
+import type { RedisEngine } from '../../../lib/redis-engines.ts'
 import type { NetworkRecord, OrgRecord, Placement } from '../store/records.ts'
 import type { StoreReader, StoreTransaction } from '../store/store.ts'
 import type { Vault } from '../trust/credentials.ts'
@@ -18,6 +19,7 @@ export interface DatabaseRequest {
   readonly replicas: readonly string[]
   readonly appendFsync: 'always' | 'everysec'
   readonly maxMemoryBytes: number
+  readonly engine?: RedisEngine | undefined
   readonly live?: string | undefined
 }
 
@@ -52,6 +54,7 @@ export function createDatabase(transaction: StoreTransaction, org: OrgRecord, ne
       replicas: request.replicas,
       maxMemoryBytes: request.maxMemoryBytes,
       appendFsync: request.appendFsync,
+      ...(request.engine !== undefined && { engine: request.engine }),
       sealed: plan.vault.seal(id, newCredentials()),
     },
   })

@@ -3,6 +3,7 @@
  * that decides who may see them, so that a view of a record depends on that record alone (router/registry/feed/views.ts).
  */
 import type { AddressTls, Limits, ServiceRow, TableName } from '../../../lib/feed/messages.ts'
+import type { RedisEngine } from '../../../lib/redis-engines.ts'
 import type { RedisLimits } from '../../../lib/redis-limits.ts'
 import type { GatewayPlace } from '../../../lib/identity.ts'
 
@@ -54,6 +55,8 @@ export interface ServiceRecord {
     readonly replicas: readonly string[]
     readonly maxMemoryBytes: number
     readonly appendFsync: 'always' | 'everysec'
+    /** What runs it; absent: as its nodes are set. */
+    readonly engine?: RedisEngine
     /** Whose limits it took over last; absent: none. */
     readonly plan?: string
     readonly limits?: RedisLimits
