@@ -23,6 +23,8 @@ const BALLAST_BYTES = 4000
 const BALLAST_KEYS = 5000
 /** Slow enough that half an hour's numbers have room in a small database. */
 const PACE_MS = 25
+/** Of each program's log, when something doesn't heal. */
+const LAST_LINES = 40
 const LEAST_PAUSE_MS = 4000
 const PAUSE_SPREAD_MS = 8000
 /** What a program may hold more than at its start, after load that is over: buffers that are kept, compiled code. */
@@ -70,7 +72,15 @@ try {
     if (victim.endsWith(THREADS)) await cluster.dev('drill', victim.slice(0, -THREADS.length))
     else await cluster.dev('kill', victim)
     const startMs = performance.now()
-    await Promise.all(loads.map((load) => load.more(20)))
+    try {
+      await Promise.all(loads.map((load) => load.more(20)))
+    } catch (error) {
+      // The cluster and its logs are gone in a moment.
+      console.log(`${victim} killed, and somebody doesn't write again:`)
+      console.log(await cluster.dev('status'))
+      for (const program of PROGRAMS) console.log(`${program}:\n${(await cluster.dev('logs', program)).split('\n').slice(-LAST_LINES).join('\n')}`)
+      throw error
+    }
     kills++
     console.log(`${victim} killed; all write again after ${((performance.now() - startMs) / 1000).toFixed(1)} s; ${loads.map(({ books }) => books.acknowledged).join(' + ')} acknowledged`)
   }
