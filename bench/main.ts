@@ -110,6 +110,10 @@ async function run({ subject, scenarios, rounds, quick, json, write }: Options):
 }
 
 try {
+  if (process.argv[2] === 'tables') {
+    await import('./tables.ts')
+    process.exit()
+  }
   const options = optionsOf(process.argv.slice(2))
   if (process.env[INSIDE] === '1') await run(options).finally(() => setTimeout(() => process.exit(1), EXIT_TIMEOUT_MS).unref())
   else process.exitCode = await runInside()
