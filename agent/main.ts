@@ -194,7 +194,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
   const commands = new Map<string, Promise<CommandTable>>()
   /** Asked once per database; until its engine has answered, a command is of no kind. */
   const learnCommands = async (service: string): Promise<CommandTable> => {
-    const [reply] = (await held(service).ask([['COMMAND']], startTimeoutMs)) ?? []
+    const [reply] = (await tenants.supervisors.get(service)?.ask([['COMMAND']], startTimeoutMs)) ?? []
     if (reply === undefined) commands.delete(service)
     return commandTable(reply)
   }
@@ -210,7 +210,13 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
     commands.set(service, learning)
     const kinds = await learning
     const makeRoom = current.services.get(service)?.redis?.eviction === true ? () => held(service).makeRoom() : null
-    return { ...(await reading.admit({ path: answer.target.path, account, kindOf: (name) => kinds.get(name) ?? 'other', makeRoom })), ...rates }
+    try {
+      return { ...(await reading.admit({ path: answer.target.path, account, kindOf: (name) => kinds.get(name) ?? 'other', makeRoom })), ...rates }
+    } catch (error) {
+      const { code, message } = asNearcastError(error)
+      log.error({ service, code }, message)
+      return { unavailable: code }
+    }
   }
 
   const uids = new Set([0, process.getuid?.() ?? 0, ...config.hop.allowedUids])

@@ -54,6 +54,9 @@ async function place(limits: RedisLimits, changes: Changes = {}): Promise<Place>
 
 const failed = (promise: Promise<unknown>): Promise<string> => promise.then((value) => `it answered ${String(value)}`, (error: Error) => error.message)
 
+const isOver = (received: Buffer): boolean => received.includes('the-very-end\r\n')
+const text = (bytes: Buffer): string => bytes.toString('latin1').replaceAll(/\$2\r\nid\r\n:\d+/g, 'id')
+
 test('commands per second, a day and a month: refused with the numbers, counted, warned of; a pipeline keeps its order', async () => {
   const { node, set, client } = await place({ commandsPerDay: 10, commandsPerMonth: 15 })
   const redis = client()
@@ -72,6 +75,18 @@ test('commands per second, a day and a month: refused with the numbers, counted,
   expect(refused.length).toBeGreaterThan(100)
   expect(refused[0]?.[0]?.message).toBe('ERR max commands per second exceeded. Limit: 50.')
   expect(many?.filter(([error]) => error === null).map(([, value]) => value)).toEqual(Array.from({ length: 200 - refused.length }, (_each, index) => index + 1))
+})
+
+test('refusals among other replies, said in any pieces; where the client wants no replies there are none', async () => {
+  const { port } = await place({ requestBytes: 1024 })
+  const random = new Random(testSeed('refusals'))
+  const large = `SET k ${'x'.repeat(2000)}`
+  const words = ['AUTH pw', 'SET k v', large, 'GET k', 'CLIENT REPLY OFF', large, large, 'CLIENT REPLY ON', large, 'MULTI', 'INCR n', large, 'EXEC', 'HELLO 3', large, 'SUBSCRIBE c', large, 'ECHO the-very-end', ''].join('\r\n')
+  const refused = '-ERR max request size exceeded. Limit: 1024 bytes, Actual: 2004 bytes.\r\n'
+  for (let round = 0; round < 4; round++) {
+    const said = text(await talk({ port }, round === 0 ? words : pieces(random, Buffer.from(words)), isOver))
+    expect(said.replace(/%7[^]*?role\r\n\$6\r\nmaster\r\n\$7\r\nmodules\r\n\*0\r\n/, 'HELLO')).toBe(`+OK\r\n+OK\r\n${refused}$1\r\nv\r\n+OK\r\n${refused}+OK\r\n+QUEUED\r\n${refused}-EXECABORT Transaction discarded because of previous errors.\r\nHELLO${refused}>3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n${refused}$12\r\nthe-very-end\r\n`)
+  }
 })
 
 test('a transaction that holds a refused command is aborted, as by any command that Redis refuses', async () => {
@@ -259,9 +274,6 @@ const SCRIPT = [
   'EVAL "return {1,2,redis.error_reply(\'MY error\')}" 0', 'EVAL "return redis.pcall(\'nonsense\')" 0', 'BLPOP l 0', 'BLPOP nothing 0.01', 'SET b "\\x00\\r\\n-ERR unknown command"', 'GET b', 'STRLEN b', 'TYPE l', 'OBJECT HELP', 'ECHO ""', '', 'SELECT 1', 'GET a', 'SELECT 0', 'RESET', 'AUTH pw', 'GET b', 'COMMAND COUNT', 'LOLWUT VERSION 9999', 'XADD s 1-1 k v', 'XREAD COUNT 1 STREAMS s 0',
 ]
 
-const ended = (received: Buffer): boolean => received.includes('the-very-end\r\n')
-const text = (bytes: Buffer): string => bytes.toString('latin1').replaceAll(/\$2\r\nid\r\n:\d+/g, 'id')
-
 test('the same words, said in any pieces, are answered as by a bare engine', async () => {
   const { port } = await place({ commandsPerSecond: 1_000_000 })
   const bare = await startBareRedis('--requirepass', 'pw')
@@ -271,9 +283,9 @@ test('the same words, said in any pieces, are answered as by a bare engine', asy
     for (let round = 0; round < 3; round++) {
       const lines = ['AUTH pw', 'FLUSHALL', `HELLO ${version}`, ...(round === 0 ? SCRIPT : Array.from({ length: 60 }, () => random.pick(['PING', ...SCRIPT])).filter((line) => !line.startsWith('BLPOP')))]
       const words = `${lines.join('\r\n')}\r\nRESET\r\nAUTH pw\r\nECHO the-very-end\r\n`
-      const wanted = text(await talk(bare.socket, words, ended))
+      const wanted = text(await talk(bare.socket, words, isOver))
       const parts = pieces(random, Buffer.from(words))
-      expect(text(await talk({ port }, parts, ended))).toBe(wanted)
+      expect(text(await talk({ port }, parts, isOver))).toBe(wanted)
     }
   }
 })

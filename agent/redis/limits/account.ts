@@ -2,7 +2,7 @@
  * What one database has used, and whether it may use more: the counters and judgements of its limits. Pure, time injected.
  *
  * Counters of the day and the month are of UTC; they live on in a file (usage-file.ts). Refusals are told in the words that
- * clients of hosted Redis know.
+ * clients of hosted Redis know; an engine repeats them (read-connection.ts), so they are ASCII without quotes, 128 at most.
  */
 import type { RedisLimit, RedisLimits } from '../../../lib/redis-limits.ts'
 import { TokenBucket } from '../../../lib/token-bucket.ts'

@@ -1,11 +1,12 @@
 /**
  * A client's connection that is read on its way to the engine, because the limits of its database need it.
  *
- * Bytes go on as they came. A command that is refused is replaced by one that no engine knows, with a word in it that only
- * this connection knows; the engine's "unknown command" at its place among the replies is then replaced by the true reason.
- * So the engine itself keeps the order, aborts the transaction around it, and says nothing where nothing is to be said
- * (CLIENT REPLY OFF): no state of the protocol is followed here. A command is judged when it is whole, or too large, or more
- * of it has come than is held back; then it goes on as it comes, and if it turns out too large, the connection ends.
+ * Bytes go on as they came. A command that is refused is replaced by one that no engine knows: its name is a word that only this
+ * connection knows, its argument the reason. The engine's "unknown command" at that place among the replies, which repeats both,
+ * is then replaced by the reason. So the engine itself keeps the order, aborts the transaction around it, and says nothing where
+ * nothing is to be said (CLIENT REPLY OFF): no state of the protocol is followed here. A command is judged when it is whole, or
+ * too large, or more of it has come than is held back; then it goes on as it comes, and if it turns out too large, the
+ * connection ends.
  */
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
@@ -32,6 +33,7 @@ const ERROR_BYTES = 64 * 1024
 const UNMEASURED: ReadonlySet<string> = new Set(['subscribe', 'psubscribe', 'ssubscribe', 'monitor', 'sync', 'psync'])
 const OUT_OF_MEMORY = "-OOM command not allowed when used memory > 'maxmemory'.\r\n"
 const TRIES = 3
+const MOST_PENDING = 10_000
 
 interface Pending {
   readonly sinceMs: number
@@ -47,9 +49,6 @@ export class ReadConnection {
   /** What no engine knows, and nobody but us. */
   readonly #word = `nearcast-refused-${randomBytes(12).toString('hex')}`
   readonly #marker = Buffer.from(`-ERR unknown command '${this.#word}', with args beginning with: '`)
-  /** Sentences that the engine will ask for, by number. */
-  readonly #sentences = new Map<number, string>()
-  #lastSentence = 0
   #judgement: Judgement = 'open'
   /** Of the present request, from chunks before: not passed on yet. */
   #held: Buffer[] = []
@@ -149,6 +148,8 @@ export class ReadConnection {
     else if (name === 'exec' || name === 'discard') this.#multi = false
     if (UNMEASURED.has(name) || (name === 'client' && words[1]?.toString('latin1').toLowerCase() === 'reply')) this.#pending = null
     this.#pending?.push({ sinceMs: nowMs(), kind: dropped || this.#multi ? 'other' : kindOf(name) })
+    // Somebody who waits (BLPOP) may say much meanwhile: that isn't worth remembering.
+    if (this.#pending !== null && this.#pending.length > MOST_PENDING) this.#pending = null
     this.#alone = null
     const again = whole !== null && !dropped && !this.#multi && this.#pending?.length === 1 && kindOf(name) === 'write'
     if (again) this.#alone = { bytes: whole, tries: 0 }
@@ -158,9 +159,8 @@ export class ReadConnection {
   #drop(refusal: string): Buffer {
     this.#judgement = 'dropped'
     this.#release([])
-    const index = String(++this.#lastSentence)
-    this.#sentences.set(this.#lastSentence, refusal)
-    return Buffer.from(`*2\r\n$${this.#word.length}\r\n${this.#word}\r\n$${index.length}\r\n${index}\r\n`)
+    // The engine repeats it, so nothing of it has to be remembered.
+    return Buffer.from(`*2\r\n$${this.#word.length}\r\n${this.#word}\r\n$${refusal.length}\r\n${refusal}\r\n`)
   }
 
   /** What was held goes where the rest of its request goes; it began with this chunk. */
@@ -221,10 +221,8 @@ export class ReadConnection {
       return Buffer.alloc(0)
     }
     if (error.length < this.#marker.length || !this.#marker.equals(error.subarray(0, this.#marker.length))) return null
-    const index = Number.parseInt(error.toString('latin1', this.#marker.length), 10)
-    const sentence = this.#sentences.get(index)
-    this.#sentences.delete(index)
-    return sentence === undefined ? null : Buffer.from(`-${sentence}\r\n`)
+    const end = error.lastIndexOf("'")
+    return Buffer.from(`-${error.toString('latin1', this.#marker.length, Math.max(end, this.#marker.length))}\r\n`)
   }
 
   /** Nothing else is under way, and nothing more is read from the client until it is. */
@@ -232,7 +230,7 @@ export class ReadConnection {
     const { client, engine, nowMs } = this.#options
     this.#makingRoom = true
     client.pause()
-    await makeRoom()
+    await makeRoom().catch(() => engine.destroy())
     this.#makingRoom = false
     if (!engine.writable) return
     this.#pending?.push({ sinceMs: nowMs(), kind: 'write' })
