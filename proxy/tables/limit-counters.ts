@@ -9,7 +9,7 @@
  * once. Moments wrap (after 68 minutes at the earliest); an account that has rested for so long may, seldom, be taken for
  * one that has just been used: it errs by a second at most, and never lets more in.
  *
- * Pure: time is a number. It must be of one clock for all threads: process.hrtime, not performance.now().
+ * Pure: time is a number. It must be of one clock for all threads: process.hrtime, not `performance.now`, which begins with its thread.
  */
 export interface LimitCountersHandle {
   readonly buffer: SharedArrayBuffer
