@@ -25,7 +25,7 @@ import { FakeAgent } from './fake-agent.ts'
 import { until } from './until.ts'
 
 /** The io_uring plane runs with a data thread per processor. */
-const PLANE = process.argv[2] ?? 'portable'
+const [PLANE = 'portable', INTERCEPT = 'local'] = process.argv.slice(2)
 const ADDRESS = 'fdaa:0:1:0:1::2'
 const UNKNOWN = 'fdaa:0:1:0:1::3'
 const PORT = 6379
@@ -152,6 +152,7 @@ id = "mad-1"
 host = "here"
 region = "mad"
 plane = "${PLANE}"
+intercept = "${INTERCEPT}"
 stateDir = "${directory}"
 router = "https://[::1]:1"
 [[ingress]]
