@@ -7,6 +7,7 @@
  * The kernel deals connections out by the network of their destination (lib/plane/uring/listen-group.ts): all of a
  * network meet one thread, which therefore counts and limits them exactly, without a lock.
  */
+import { closeSync } from 'node:fs'
 import { extname } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
@@ -230,7 +231,11 @@ export class DataThreads implements Carrier {
   /** It runs (again): its ports, and what happened while it started. */
   async started(thread: Thread, accepted: ReadonlyMap<number, readonly number[]>): Promise<void> {
     if (this.#rows) await thread.channel?.ask('rows', plain(this.#rows))
+    // Told to those who ran, while this one started.
+    thread.channel?.tell('nodes', this.statesFor(thread))
+    thread.channel?.tell('sharedTls', this.#options.edge.shared)
     if (this.#draining) thread.channel?.tell('drain', null)
+    for (const [port, fds] of accepted) if (!this.#ports.has(port)) for (const fd of fds) closeSync(fd)
     for (const { port, fds } of this.#ports.values()) {
       await thread.channel?.ask('listen', { port, fd: fds[thread.index] ?? -1, accepted: accepted.get(port) ?? [] })
     }
@@ -246,15 +251,22 @@ export class DataThreads implements Carrier {
     const { descriptors, port } = listenGroup({ host: target.host, port: target.port, count: this.#threads.length, steerByByte: NETWORK_BYTE, transparent: target.transparent })
     const group: Port = { port, fds: descriptors.map((descriptor: Descriptor) => descriptor.give()) }
     this.#ports.set(port, group)
-    await Promise.all(this.#threads.map((thread) => thread.listen(group)))
+    try {
+      await Promise.all(this.#threads.map((thread) => thread.listen(group)))
+    } catch (error) {
+      await this.#unlisten(port)
+      throw error
+    }
     // Counted by the threads.
     const rejected = { limit: 0, handshake: 0 }
     return { port, rejected, close: () => this.#unlisten(port) }
   }
 
   async #unlisten(port: number): Promise<void> {
-    if (!this.#ports.delete(port)) return
-    await Promise.all(this.#threads.map((thread) => thread.unlisten(port)))
+    const group = this.#ports.get(port)
+    if (!group) return
+    this.#ports.delete(port)
+    await Promise.all(this.#threads.map((thread) => thread.unlisten(group)))
   }
 }
 
@@ -358,8 +370,15 @@ class Thread {
     await this.#channel?.ask('listen', { port, fd: fds[this.index] ?? -1, accepted: [] })
   }
 
-  async unlisten(port: number): Promise<void> {
-    await this.#channel?.ask('unlisten', port)
+  /** Without a thread the descriptor is nobody's else. */
+  async unlisten({ port, fds }: Port): Promise<void> {
+    try {
+      if (this.#channel) return await this.#channel.ask('unlisten', port)
+    } catch {
+      // It ended meanwhile, and left its descriptor open.
+    }
+    const fd = fds[this.index]
+    if (fd !== undefined) closeSync(fd)
   }
 
   async stop(): Promise<void> {
