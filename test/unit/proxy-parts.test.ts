@@ -271,7 +271,7 @@ describe('host', () => {
 
   test.skipIf(!able)(`nft takes the rules, with and without interfaces${able ? '' : ' (skipped: needs user namespaces and nft)'}`, () => {
     const odd = [{ interface: 'a.b-c_1', network }, { interface: '0x', network: asNetworkId(0xffff_ffff) }, { interface: 'wg', network: GATEWAY } as const]
-    for (const rules of [ruleset([], 0xfdaa, []), ruleset(odd, 0xfd0a, [1, 65_535])]) {
+    for (const rules of [ruleset([], 0xfdaa, []), ruleset(odd, 0xfd0a, [1, 65_535]), ruleset(odd, 0xfd0a, [1], { port: 2 })]) {
       const { status, stderr } = spawnSync('unshare', [...isolated, 'nft', '-f', '-'], { input: rules + rules })
       expect({ status, stderr: stderr.toString() }).toEqual({ status: 0, stderr: '' })
     }
