@@ -20,6 +20,7 @@ import type { Result } from './runner.ts'
 import type { Scenario } from './scenario.ts'
 import { bulk } from './scenarios/bulk.ts'
 import { connections } from './scenarios/connections.ts'
+import { crowded } from './scenarios/crowded.ts'
 import { idle } from './scenarios/idle.ts'
 import { REDIS_SCENARIOS } from './scenarios/redis.ts'
 import { calm, saturated, wholePathRequests } from './scenarios/requests.ts'
@@ -33,7 +34,7 @@ interface Subject {
 }
 
 const SUBJECTS: Readonly<Record<string, Subject>> = {
-  proxy: { peers: [nearcast, haproxy, nginx, pipe, portable, wholePath], scenarios: [saturated, calm, connections, bulk, idle, wholePathRequests], ours: [nearcast, wholePath] },
+  proxy: { peers: [nearcast, haproxy, nginx, pipe, portable, wholePath], scenarios: [saturated, calm, connections, bulk, crowded, idle, wholePathRequests], ours: [nearcast, wholePath] },
   redis: { peers: [agentPassing, agentReading, agentResting, haproxy], scenarios: REDIS_SCENARIOS, ours: [agentPassing, agentReading, agentResting] },
 }
 const USAGE = Object.entries(SUBJECTS)
