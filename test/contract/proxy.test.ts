@@ -11,6 +11,7 @@ const isolated = ['--user', '--map-root-user', '--net', '--mount', '--pid', '--f
 const probe = spawnSync('unshare', [...isolated, 'sh', '-c', 'command -v ip nft ping openssl && nft list ruleset'])
 const missing = probe.status === 0 ? '' : ' (skipped: needs user namespaces, ip, nft, ping and openssl)'
 
+const SCENARIO = new URL('../support/proxy-scenario.ts', import.meta.url).pathname
 const uring = probeIoUring()
 const PLANES = [
   { plane: 'portable', intercept: 'local', why: missing },
@@ -25,11 +26,13 @@ describe.each(PLANES)('a proxy beside its clients, $plane plane, $intercept$why'
 
   let seen: Record<string, unknown> = {}
 
+  // Both run at once: mostly they wait.
+  const running = promisify(execFile)('unshare', [...isolated, process.execPath, SCENARIO, plane, intercept], { timeout: 40_000, killSignal: 'SIGKILL' })
+  running.catch(() => undefined)
+
   beforeAll(async () => {
-    const scenario = new URL('../support/proxy-scenario.ts', import.meta.url).pathname
-    const { stdout } = await promisify(execFile)('unshare', [...isolated, process.execPath, scenario, plane, intercept], { timeout: 19_000, killSignal: 'SIGKILL' })
-    seen = JSON.parse(stdout) as Record<string, unknown>
-  })
+    seen = JSON.parse((await running).stdout) as Record<string, unknown>
+  }, 45_000)
 
   const names = (): [string, string] => (seen['chosen'] === 'near' ? ['near', 'far'] : ['far', 'near'])
 

@@ -11,7 +11,7 @@ import { damaged } from './hostile-inputs.ts'
 import type { Tally } from './judge.ts'
 import { fuzzOnce, structurallySame } from './judge.ts'
 
-const INPUTS = Number(process.env['NEARCAST_FUZZ_INPUTS'] ?? 200_000)
+const INPUTS = Number(process.env['NEARCAST_FUZZ_INPUTS'] ?? 100_000)
 
 test(`${INPUTS} hostile inputs`, { timeout: 120_000 }, () => {
   const random = new Random(testSeed('fuzz proxy-protocol'))
