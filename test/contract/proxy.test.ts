@@ -26,12 +26,9 @@ describe.each(PLANES)('a proxy beside its clients, $plane plane, $intercept$why'
 
   let seen: Record<string, unknown> = {}
 
-  // Both run at once: mostly they wait.
-  const running = promisify(execFile)('unshare', [...isolated, process.execPath, SCENARIO, plane, intercept], { timeout: 40_000, killSignal: 'SIGKILL' })
-  running.catch(() => undefined)
-
   beforeAll(async () => {
-    seen = JSON.parse((await running).stdout) as Record<string, unknown>
+    const { stdout } = await promisify(execFile)('unshare', [...isolated, process.execPath, SCENARIO, plane, intercept], { timeout: 40_000, killSignal: 'SIGKILL' })
+    seen = JSON.parse(stdout) as Record<string, unknown>
   }, 45_000)
 
   const names = (): [string, string] => (seen['chosen'] === 'near' ? ['near', 'far'] : ['far', 'near'])

@@ -171,10 +171,16 @@ test("a backup opens as an RDB that a plain redis-server loads; a removed databa
   expect(execFileSync('redis-check-rdb', [join(directory, 'dump.rdb')], { encoding: 'utf8' })).toContain('RDB looks OK')
   const plain = spawn('redis-server', ['--port', '0', '--unixsocket', join(directory, 's'), '--dir', directory], { stdio: 'ignore' })
   closing.push(() => plain.kill('SIGKILL'))
-  await until('plain redis listens', () => existsSync(join(directory, 's')))
-  const there = new RespClient(join(directory, 's'))
-  closing.push(() => there.close())
-  await expect.poll(() => say(there, 'HGET', 'h', 'field')).toBe('value')
+  // Its socket is there before it listens, and it listens before it has loaded.
+  const asked = async (): Promise<unknown> => {
+    const there = new RespClient(join(directory, 's'))
+    try {
+      return await say(there, 'HGET', 'h', 'field')
+    } finally {
+      there.close()
+    }
+  }
+  await expect.poll(asked, { timeout: 15_000 }).toBe('value')
 
   await node.feed({ table: 'services', key: 'db', row: null })
   await until('the backups are gone', () => !existsSync(join(node.directory, 'backups', 'db')))

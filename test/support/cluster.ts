@@ -209,7 +209,7 @@ function fail(message: string): never {
 /** A command that never ends is ended, so that its test fails with what it said instead of holding up all others. */
 const COMMAND_MS = 150_000
 
-export async function finish(child: ChildProcess, input = ''): Promise<Finished> {
+export async function finish(child: ChildProcess, input = '', deadlineMs = COMMAND_MS): Promise<Finished> {
   const out: Buffer[] = []
   const err: Buffer[] = []
   child.stdout?.on('data', (chunk: Buffer) => out.push(chunk))
@@ -217,9 +217,9 @@ export async function finish(child: ChildProcess, input = ''): Promise<Finished>
   child.stdin?.on('error', () => {})
   child.stdin?.end(input)
   const deadline = setTimeout(() => {
-    err.push(Buffer.from(`\nNo end after ${COMMAND_MS} ms: ${child.spawnargs.join(' ')}`))
+    err.push(Buffer.from(`\nNo end after ${deadlineMs} ms: ${child.spawnargs.join(' ')}`))
     child.kill('SIGKILL')
-  }, COMMAND_MS)
+  }, deadlineMs)
   await once(child, 'close')
   clearTimeout(deadline)
   return { code: child.exitCode ?? 128, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() }

@@ -163,6 +163,9 @@ interface = "glob0"
 network = "fdaa:0:2::/48"
 [dial]
 connectTimeoutMs = 300
+# Both agents are equally near; on a busy machine the choice would go to and fro.
+[nearest]
+hysteresisMs = 1000
 [health]
 intervalMs = 200
 failures = 3

@@ -15,11 +15,14 @@ const STEPS = [
   'agent-stopped', 'agent-paused', 'node-blackholed', 'tenant-crash-loop', 'link-delay', 'kill-under-load',
 ]
 
+/** Beside other tests, on a machine that may be slow: a demo that still moves is let be. */
+const DEADLINE_MS = 300_000
+
 const startedMs = performance.now()
 /** Everything that the demo starts inherits it. */
 const mark = `NEARCAST_TEST_MARK=${randomBytes(8).toString('hex')}`
 const child = spawn('env', [...AS_USER, mark, 'npm', 'run', 'demo', '--', '--json'], { cwd: ROOT, stdio: ['pipe', 'pipe', 'pipe'] })
-const { code, stdout, stderr } = await finish(child)
+const { code, stdout, stderr } = await finish(child, '', DEADLINE_MS)
 t.comment(`${((performance.now() - startedMs) / 1000).toFixed(1)} s`)
 
 const last = stdout.trim().split('\n').at(-1) ?? ''
