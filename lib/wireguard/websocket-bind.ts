@@ -1,16 +1,20 @@
 /**
  * Datagrams by WebSocket: the client's end of stream-framing.ts, for where UDP doesn't get through. One gateway, one
- * connection, made again when it ends; meanwhile datagrams are lost, as on the way. Through the WebSocket that the runtime
- * has, so with its trust in certificates (NODE_EXTRA_CA_CERTS adds to it).
+ * connection, made again when it ends; meanwhile datagrams are lost, as on the way. Its trust in certificates is the
+ * runtime's (NODE_EXTRA_CA_CERTS adds to it). It ends without a closing handshake: a gateway that is out of reach would
+ * never answer it, and WireGuard has nothing to say goodbye for.
  */
 import type { Bind, Endpoint } from './bind.ts'
 import { MAX_STREAM_BACKLOG_BYTES, MAX_STREAM_DATAGRAM_BYTES, STREAM_KEEPALIVE_MS } from './constants.ts'
 import { StreamDecoder, streamFrame, streamKeepalive, streamOpening } from './stream-framing.ts'
 import { NearcastError } from '../errors.ts'
+import { WebSocket } from '../websocket.ts'
 
 const RECONNECT_MS = 5000
 /** A gateway that says nothing for so long, not even that it is there, is gone. */
 const SILENCE_MS = 15_000
+/** Messages are pieces of a stream: larger ones than this nobody has a reason to send. */
+const MAX_MESSAGE_BYTES = 1 << 20
 
 export interface WebSocketBindOptions {
   /** `wss://host/` */
@@ -63,39 +67,38 @@ export class WebSocketBind implements Bind {
     this.#receive = null
     clearInterval(this.#keepalive)
     clearTimeout(this.#again)
-    this.#socket?.close()
+    this.#socket?.terminate()
     this.#socket = null
     return Promise.resolve()
   }
 
   #connect(): void {
-    const socket = new WebSocket(this.#options.url)
+    // The framing says what is text and what isn't: nothing.
+    const socket = new WebSocket(this.#options.url, { handshakeTimeout: SILENCE_MS, maxPayload: MAX_MESSAGE_BYTES, skipUTF8Validation: true, perMessageDeflate: false })
     const decoder = new StreamDecoder(false)
     this.#socket = socket
     this.#lastHeardMs = performance.now()
-    socket.binaryType = 'arraybuffer'
-    socket.addEventListener('open', () => {
-      if (this.#socket !== socket) return socket.close()
+    socket.binaryType = 'nodebuffer'
+    socket.on('open', () => {
+      if (this.#socket !== socket) return
       this.#write(streamOpening())
       this.#options.onState?.('connected', '')
     })
-    socket.addEventListener('message', (event) => {
+    socket.on('message', (data) => {
       if (this.#socket !== socket) return
-      const data: unknown = event.data
       this.#lastHeardMs = performance.now()
-      const bytes = data instanceof ArrayBuffer ? new Uint8Array(data) : typeof data === 'string' ? Buffer.from(data) : null
-      const isSound = bytes !== null && decoder.push(bytes, (datagram) => this.#receive?.(datagram, this.endpoint))
+      const isSound = Buffer.isBuffer(data) && decoder.push(data, (datagram) => this.#receive?.(datagram, this.endpoint))
       if (!isSound) this.#lost(socket, 'the other side speaks something else')
     })
-    socket.addEventListener('error', (event) => this.#lost(socket, 'message' in event && typeof event.message === 'string' ? event.message : 'it failed'))
-    socket.addEventListener('close', ({ code }) => this.#lost(socket, `closed (${code})`))
+    socket.on('error', ({ message }) => this.#lost(socket, message))
+    socket.on('close', (code) => this.#lost(socket, `closed (${code})`))
   }
 
   /** Once per connection. */
   #lost(socket: WebSocket, reason: string): void {
     if (this.#socket !== socket) return
     this.#socket = null
-    socket.close()
+    socket.terminate()
     if (this.#receive === null) return
     this.#options.onState?.('disconnected', reason)
     this.#again = setTimeout(() => this.#connect(), this.#options.reconnectMs ?? RECONNECT_MS)

@@ -1,8 +1,12 @@
 /** WireGuard in a stream: the framing against awkward pieces, and both ends with TLS between them. */
-import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
 import { connect, setDefaultCACertificates } from 'node:tls'
 import { once } from 'node:events'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
@@ -138,6 +142,31 @@ test('two devices through it: packets both ways, by a client of ours and by one 
   await until('the relay is connected', () => again.sockets.connections === 1)
   udp.setPeer(again.device.publicKey, { endpoint: { host: '127.0.0.1', port: relay.port }, allowedIps: ['fdaa:0:1:2::2'], persistentKeepaliveSeconds: 25 })
   await until('its handshake is through', () => udp.peers()[0]?.lastHandshakeMs !== null)
+})
+
+test('a relay ends at once, though the gateway is out of reach by then', async () => {
+  // Takes the WebSocket, and never says a word again, not even that it has heard of the end.
+  const { key, certificate } = { key: readFileSync(files.key), certificate: readFileSync(files.certificate) }
+  const sockets: Duplex[] = []
+  const mute = createServer({ key, cert: certificate }).on('upgrade', (request, socket) => {
+    sockets.push(socket)
+    const accept = createHash('sha1').update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64')
+    socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`)
+    socket.pause()
+  })
+  await once(mute.listen(0, '127.0.0.1'), 'listening')
+  const { port } = mute.address() as AddressInfo
+  const ca = join(directory, 'ca.pem')
+  writeFileSync(ca, issuer.pem)
+  const relay = spawn(process.execPath, ['cli/main.ts', 'wireguard', 'relay', `wss://127.0.0.1:${port}/`, '--listen', '127.0.0.1:0'], { env: { ...process.env, NODE_EXTRA_CA_CERTS: ca }, stdio: ['ignore', 'ignore', 'pipe'] })
+  let said = ''
+  relay.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()))
+  await until('it is connected', () => said.includes('connected'))
+  const ended = once(relay, 'exit')
+  relay.kill('SIGTERM')
+  expect(await ended).toEqual([0, null])
+  for (const socket of sockets) socket.destroy()
+  mute.close()
 })
 
 /** Resolves with the close code. */
