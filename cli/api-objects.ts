@@ -13,6 +13,9 @@ export const provisioning = z.looseObject({
   missing: z.array(z.string()).default([]),
 })
 
+/** Of a host of the backbone. */
+export const rekeyed = z.looseObject({ publicKey: z.string(), change: z.looseObject({ hosts: z.array(reached), missing: z.array(z.string()) }) })
+
 export type Provisioning = z.infer<typeof provisioning>
 
 export const redisObject = z.looseObject({

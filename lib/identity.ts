@@ -16,7 +16,10 @@ import { z } from 'zod'
 import { CODES, NearcastError } from './errors.ts'
 import type { ErrorCode } from './errors.ts'
 
-export type ProgramKind = 'proxy' | 'agent' | 'gateway' | 'router'
+export const JOINING_KINDS = ['proxy', 'agent', 'gateway', 'backbone'] as const
+/** Programs that join. */
+export type JoiningKind = (typeof JOINING_KINDS)[number]
+export type ProgramKind = JoiningKind | 'router'
 
 export interface Identity {
   /** `proxy/mad-1` */
@@ -39,18 +42,32 @@ export interface GatewayPlace {
   readonly websocket?: string | undefined
 }
 
+/** How the other hosts of the backbone reach this one. */
+export interface BackbonePlace {
+  /** Of WireGuard, base64. */
+  readonly publicKey: string
+  /** `[address]:port`, by UDP. */
+  readonly endpoint: string
+  /** The host's own: what goes to these goes through the backbone. */
+  readonly addresses: readonly string[]
+}
+
+/** By numbers: a name could lead elsewhere. */
+export const BACKBONE_ENDPOINT = /^\[([0-9a-fA-F:.]{2,45})\]:([1-9]\d{0,4})$/
+
 export interface JoinOptions {
   /** `https://[address]:port` */
   readonly routerUrl: string
   readonly token: string
   readonly stateDir: string
-  readonly kind: 'proxy' | 'agent' | 'gateway'
+  readonly kind: JoiningKind
   readonly id: string
   /** Agents: where the hop is reached, host:port. */
   readonly endpoint?: string
   /** Agents: the hop's Unix socket for dialers on the same host. */
   readonly socket?: string
   readonly gateway?: GatewayPlace
+  readonly backbone?: BackbonePlace
 }
 
 export const ID_PATTERN = /^[a-z0-9][a-z0-9-]{0,39}$/
@@ -95,7 +112,7 @@ export async function join(options: JoinOptions): Promise<Identity> {
     publicKeyEncoding: { type: 'spki', format: 'pem' },
     privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
   })
-  const body = { token: options.token, publicKey, ...(options.endpoint && { endpoint: options.endpoint }), ...(options.socket && { socket: options.socket }), ...(options.gateway && { gateway: options.gateway }) }
+  const body = { token: options.token, publicKey, ...(options.endpoint && { endpoint: options.endpoint }), ...(options.socket && { socket: options.socket }), ...(options.gateway && { gateway: options.gateway }), ...(options.backbone && { backbone: options.backbone }) }
   const answer = joinAnswer.safeParse(await post(url, ca, JSON.stringify(body)))
   if (!answer.success) throw new NearcastError('join.failed', `${url.origin} answered a join with something else; is it a router?`)
   if (answer.data.identity !== `${kind}/${id}`) {
@@ -128,7 +145,7 @@ export function identitiesOf(certificate: Pick<PeerCertificate, 'subjectaltname'
     .split(', ')
     .filter((name) => name.startsWith(`URI:${URI_PREFIX}`))
     .map((name) => name.slice(4 + URI_PREFIX.length))
-    .filter((name) => /^(proxy|agent|gateway|router)\/[a-z0-9][a-z0-9-]{0,39}$/.test(name))
+    .filter((name) => /^(proxy|agent|gateway|backbone|router)\/[a-z0-9][a-z0-9-]{0,39}$/.test(name))
 }
 
 /** The one identity of a certificate that the TLS layer has verified against our CA, or null. */

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { NearcastError, asNearcastError } from './errors.ts'
-import type { GatewayPlace, Identity } from './identity.ts'
+import type { BackbonePlace, GatewayPlace, Identity, JoiningKind } from './identity.ts'
 import { join, loadIdentity } from './identity.ts'
 import type { Lifecycle } from './lifecycle.ts'
 import type { Logger } from './log.ts'
@@ -13,15 +13,15 @@ import type { Logger } from './log.ts'
 const RETRY_MS = 500
 
 export interface Joining {
-  readonly kind: 'proxy' | 'agent' | 'gateway'
+  readonly kind: JoiningKind
   readonly id: string
   readonly stateDir: string
   /** `https://[addr]:port` */
   readonly router: string
   /** NEARCAST_JOIN_TOKEN comes first. */
   readonly joinTokenFile?: string | undefined
-  /** Where an agent or gateway is reached; asked only when it joins. @throws NearcastError config.invalid */
-  readonly reachedAt?: () => { readonly endpoint: string; readonly socket?: string } | { readonly gateway: GatewayPlace }
+  /** Where an agent, gateway or backbone is reached; asked only when it joins. @throws NearcastError config.invalid */
+  readonly reachedAt?: () => { readonly endpoint: string; readonly socket?: string } | { readonly gateway: GatewayPlace } | { readonly backbone: BackbonePlace }
   readonly log: Logger
   readonly lifecycle: Lifecycle
 }

@@ -1,4 +1,5 @@
 /** The router's metrics. */
+import { JOINING_KINDS } from '../lib/identity.ts'
 import type { Counter, Metrics } from '../lib/metrics.ts'
 import type { Registry } from './registry/registry.ts'
 
@@ -8,7 +9,7 @@ export interface RouterMetrics {
 
 export function routerMetrics(metrics: Metrics, registry: Registry): RouterMetrics {
   metrics.gauge('feed_readers', 'Connected readers', ['kind'], (gauge) => {
-    for (const kind of ['proxy', 'agent', 'gateway'] as const) gauge.set({ kind }, registry.feed.connected(kind).length)
+    for (const kind of JOINING_KINDS) gauge.set({ kind }, registry.feed.connected(kind).length)
   })
   metrics.gauge('revision', 'Revision of the registry', [], (gauge) => gauge.set(registry.store.revision))
   return { requests: metrics.counter('api_requests_total', 'API requests', ['method', 'status']) }

@@ -60,8 +60,8 @@ test('WireGuard is a kit of its own: it takes no more of lib than errors, addres
   expect(wireguard.filter((each) => !/^lib\/(wireguard\/|kernel\/|errors\.ts|address\.ts|hop\/replay-window\.ts)/.test(target(each)))).toEqual([])
 })
 
-test('gateway and dns read the feed, never the store', () => {
-  const wrong = imports.filter(({ file }) => /^router\/(gateway|dns)\//.test(file)).filter((each) => target(each).startsWith('router/registry'))
+test('gateway, backbone and dns read the feed, never the store', () => {
+  const wrong = imports.filter(({ file }) => /^router\/(gateway|backbone|dns)\//.test(file)).filter((each) => target(each).startsWith('router/registry'))
   expect(wrong).toEqual([])
 })
 

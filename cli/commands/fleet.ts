@@ -4,7 +4,8 @@
  */
 import type { Command } from 'commander'
 import { Option } from 'commander'
-import { anyObject, joinToken } from '../api-objects.ts'
+import { JOINING_KINDS } from '../../lib/identity.ts'
+import { anyObject, joinToken, rekeyed } from '../api-objects.ts'
 import { acknowledged, changedObject } from './acknowledged.ts'
 import type { Collection } from './registry.ts'
 import { addCollection } from './registry.ts'
@@ -28,6 +29,13 @@ const COLLECTIONS: readonly Collection[] = [
   { name: 'proxies', about: 'proxies that joined', path: '/v1/proxies', columns: ['id', 'region', 'host', 'connected'], removes: 'revoke' },
   { name: 'gateways', about: 'gateways that joined', path: '/v1/gateways', columns: ['id', 'region', 'publicKey', 'endpoints', 'websocket', 'connected'], removes: 'revoke' },
   {
+    name: 'backbone',
+    about: 'hosts whose traffic among each other goes through WireGuard',
+    path: '/v1/backbone',
+    columns: ['id', 'region', 'host', 'addresses', 'connected', 'implementation', 'reaches', 'rekey'],
+    removes: 'revoke',
+  },
+  {
     name: 'tokens',
     about: 'API tokens; only their hashes are kept',
     path: '/v1/tokens',
@@ -43,20 +51,24 @@ const COLLECTIONS: readonly Collection[] = [
   },
 ]
 
+/** Never had a command of their own. */
+const LATER: ReadonlySet<string> = new Set(['gateways', 'backbone'])
+
 export function addFleetCommands(program: Command, withSession: WithSession): void {
-  const fleet = program.command('fleet').description('for operators: nodes, proxies, gateways, tokens, join tokens, hop keys')
+  const fleet = program.command('fleet').description('for operators: nodes, proxies, gateways, the backbone, tokens, join tokens, hop keys')
   for (const collection of COLLECTIONS) {
     addCollection(fleet, collection, withSession)
-    if (collection.name !== 'gateways') addCollection(program, collection, withSession, true)
+    if (!LATER.has(collection.name)) addCollection(program, collection, withSession, true)
   }
   for (const parent of [fleet, program]) addDraining(parent, withSession)
+  addRekey(fleet, withSession)
 
   fleet
     .command('join-tokens')
     .description('single-use tokens for programs to join with')
     .command('create')
     .description('make one; it ends after an hour')
-    .addOption(new Option('--kind <kind>', 'what joins').choices(['proxy', 'agent', 'gateway']).makeOptionMandatory())
+    .addOption(new Option('--kind <kind>', 'what joins').choices(JOINING_KINDS).makeOptionMandatory())
     .requiredOption('--id <id>', 'its id, unique among its kind')
     .requiredOption('--region <region>', 'where it is')
     .requiredOption('--host <host>', 'the machine that it runs on')
@@ -77,6 +89,21 @@ export function addFleetCommands(program: Command, withSession: WithSession): vo
       withSession(command, async ({ api, output }) => {
         const rotation = await api.post('/v1/hop-keys/rotate', {}, anyObject)
         output.show(rotation, () => 'The rotation has begun; "nearcast status" says when every program has acknowledged.')
+      }),
+    )
+}
+
+function addRekey(fleet: Command, withSession: WithSession): void {
+  fleet.commands
+    .find((command) => command.name() === 'backbone')
+    ?.command('rekey <id>')
+    .description('give a host a new key; the old one counts until every host has acknowledged the new one')
+    .action((id: string, _options: object, command: Command) =>
+      withSession(command, async ({ api, output }) => {
+        const answer = await api.post(`/v1/backbone/${segment(id)}/rekey`, {}, rekeyed)
+        const { hosts, missing } = answer.change
+        const waits = missing.length === 0 ? '' : `; it waits for ${missing.join(', ')}`
+        output.show(answer, () => `${id}: ${hosts.length} hosts accept its next key ${answer.publicKey}${waits}.`)
       }),
     )
 }

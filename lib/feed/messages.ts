@@ -4,7 +4,8 @@
  * A connection opens with `hello` (reader -> router) and is answered by `snapshot`, or by `changes` when the router
  * still knows what changed since the reader's revision. From then on each committed change arrives once, in order.
  * Rows are whole: a `put` replaces the row of that table and key, `row: null` removes it. Every reader gets its own
- * view: a proxy no credential, an agent only the services placed on it, a gateway only WireGuard peers. Keys shown are that reader's own.
+ * view: a proxy no credential, an agent only the services placed on it, a gateway only WireGuard peers, a backbone only
+ * its hosts. Keys shown are that reader's own.
  *
  * The version is checked on `hello`; a reader ignores tables and members that it doesn't know (a newer router).
  */
@@ -144,15 +145,30 @@ export const nodeRow = z.object({
 /** Those who may dial an agent: proxies, and agents that hold replicas. Only in the view of agents. */
 export const dialerRow = z.object({ id, kind: z.enum(['proxy', 'agent']), region: id, host: text, keys: hopKeys })
 
+const wireguardKey = z.string().regex(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/)
+
 /** A WireGuard peer, and the only sources that it may use. Only in the view of gateways. */
 export const wireguardRow = z.object({
   /** Base64; the key. */
-  publicKey: z.string().regex(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/),
+  publicKey: wireguardKey,
   id,
   org: id,
   network: z.int().min(1).max(0xffff_ffff),
   /** A /120 of its network. */
   prefix: z.string().max(43),
+})
+
+/** A host of the backbone. Only in the view of backbone programs, its own included. */
+export const backboneRow = z.object({
+  /** Of the host's backbone program, `backbone/<id>`. */
+  id,
+  host: text,
+  /** Base64: the one that it is to use, and while it changes keys the other one, which is accepted as well. */
+  keys: z.array(wireguardKey).min(1).max(2),
+  /** `[address]:port`, by UDP. */
+  endpoint: text,
+  /** Where packets to these go, and the only sources that it may use. */
+  addresses: z.array(z.string().max(39)).min(1).max(16),
 })
 
 export const tables = {
@@ -162,6 +178,7 @@ export const tables = {
   nodes: nodeRow,
   dialers: dialerRow,
   wireguard: wireguardRow,
+  backbone: backboneRow,
 } as const
 
 export type TableName = keyof typeof tables
@@ -171,6 +188,7 @@ export type AddressRow = z.infer<typeof addressRow>
 export type NodeRow = z.infer<typeof nodeRow>
 export type DialerRow = z.infer<typeof dialerRow>
 export type WireguardRow = z.infer<typeof wireguardRow>
+export type BackboneRow = z.infer<typeof backboneRow>
 export type HopKeys = z.infer<typeof hopKeys>
 export interface Rows {
   networks: NetworkRow
@@ -179,6 +197,7 @@ export interface Rows {
   nodes: NodeRow
   dialers: DialerRow
   wireguard: WireguardRow
+  backbone: BackboneRow
 }
 
 /** `row` is validated per table by the reader, so that one bad row of a new kind is skipped and reported, not fatal. */

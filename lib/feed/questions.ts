@@ -1,11 +1,12 @@
 /**
- * What the router asks agents about databases, and gateways about peers, over the feed's `ask`: name, parameters and answer of each question. An
- * agent answers what it refuses as a value (`refused`), so that its code and sentence reach the one who asked the router.
+ * What the router asks agents about databases, gateways about peers, and backbones about their hosts, over the feed's
+ * `ask`: name, parameters and answer of each question. An agent answers what it refuses as a value (`refused`), so that its code and sentence reach the one who asked the router.
  */
 import { z } from 'zod'
 import { SEALED_CHUNK_BYTES } from '../sealed-chunks.ts'
 import { CODES } from '../errors.ts'
 import type { ErrorCode } from '../errors.ts'
+import { wireguardRow } from './messages.ts'
 
 /** Far below MAX_FEED_MESSAGE_BYTES, in base64. */
 export const MAX_PART_BYTES = 4 * SEALED_CHUNK_BYTES
@@ -48,6 +49,17 @@ export const peersSeen = z.array(
   }),
 )
 export type PeersSeen = z.infer<typeof peersSeen>
+
+/** `kernel`: the system's own WireGuard; `nearcast`: ours (lib/wireguard). */
+export const BACKBONE_IMPLEMENTATIONS = ['kernel', 'nearcast'] as const
+export type BackboneImplementation = (typeof BACKBONE_IMPLEMENTATIONS)[number]
+
+/** Answer of a backbone to `backbone.reaches`: hosts that it sends to through it. */
+export const backboneSeen = z.object({ implementation: z.enum(BACKBONE_IMPLEMENTATIONS), reaches: z.array(z.string().max(64)).max(10_000) })
+export type BackboneSeen = z.infer<typeof backboneSeen>
+
+/** Answer of a backbone to `backbone.next-key`: the public half of a key that it has made and waits to use. */
+export const backboneKey = z.object({ publicKey: wireguardRow.shape.publicKey })
 
 const amount = z.number().min(0)
 const latency = z.object({ count: size, meanMs: amount, p99Ms: amount }).nullable()

@@ -1,11 +1,11 @@
 /**
- * The reader's copy of the feed: six maps that change only through `apply`. Pure; rows are checked one by one, so that
+ * The reader's copy of the feed: seven maps that change only through `apply`. Pure; rows are checked one by one, so that
  * a row of a newer kind or a damaged one is skipped and reported while everything else goes into force.
  */
 import type { z } from 'zod'
 import { formatIpv6, isIpv6Text, parseIpv6 } from '../address.ts'
-import type { AddressRow, Change, DialerRow, NetworkRow, NodeRow, ServiceRow, TableName, WireguardRow } from './messages.ts'
-import { addressRow, dialerRow, networkRow, nodeRow, serviceRow, tables, wireguardRow } from './messages.ts'
+import type { AddressRow, BackboneRow, Change, DialerRow, NetworkRow, NodeRow, ServiceRow, TableName, WireguardRow } from './messages.ts'
+import { addressRow, backboneRow, dialerRow, networkRow, nodeRow, serviceRow, tables, wireguardRow } from './messages.ts'
 
 export interface AppliedChange {
   readonly table: TableName
@@ -33,6 +33,7 @@ export class FeedTable {
   readonly #nodes = new Map<string, NodeRow>()
   readonly #dialers = new Map<string, DialerRow>()
   readonly #wireguard = new Map<string, WireguardRow>()
+  readonly #backbone = new Map<string, BackboneRow>()
 
   get networks(): ReadonlyMap<number, NetworkRow> {
     return this.#networks
@@ -53,6 +54,9 @@ export class FeedTable {
   /** Key: the peer's public key, base64. */
   get wireguard(): ReadonlyMap<string, WireguardRow> {
     return this.#wireguard
+  }
+  get backbone(): ReadonlyMap<string, BackboneRow> {
+    return this.#backbone
   }
 
   apply(changes: readonly Change[]): ApplyResult {
@@ -75,6 +79,7 @@ export class FeedTable {
       ...named('services', this.#services),
       ...named('addresses', this.#addresses),
       ...named('wireguard', this.#wireguard),
+      ...named('backbone', this.#backbone),
     ]
   }
 
@@ -84,7 +89,8 @@ export class FeedTable {
     else if (table === 'addresses') this.#addresses.delete(canonical(key))
     else if (table === 'nodes') this.#nodes.delete(key)
     else if (table === 'dialers') this.#dialers.delete(key)
-    else this.#wireguard.delete(key)
+    else if (table === 'wireguard') this.#wireguard.delete(key)
+    else this.#backbone.delete(key)
     return null
   }
 
@@ -102,6 +108,7 @@ export class FeedTable {
     }
     if (table === 'services') return accept(serviceRow, row, (value) => (value.id === key ? void this.#services.set(key, value) : OTHER_KEY))
     if (table === 'nodes') return accept(nodeRow, row, (value) => (value.id === key ? void this.#nodes.set(key, value) : OTHER_KEY))
+    if (table === 'backbone') return accept(backboneRow, row, (value) => (value.id === key ? void this.#backbone.set(key, value) : OTHER_KEY))
     if (table === 'wireguard') {
       return accept(wireguardRow, row, (value) => (value.publicKey === key ? void this.#wireguard.set(key, value) : OTHER_KEY))
     }

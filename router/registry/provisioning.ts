@@ -25,6 +25,11 @@ export interface GatewayProvisioning extends Pick<Provisioning, 'revision' | 'ms
   readonly gateways: Provisioning['proxies']
 }
 
+/** Of what concerns the backbone alone. */
+export interface BackboneProvisioning extends Pick<Provisioning, 'revision' | 'ms' | 'missing'> {
+  readonly hosts: Provisioning['proxies']
+}
+
 type Change = (transaction: StoreTransaction) => void
 
 export class Publisher {
@@ -74,6 +79,13 @@ export class Publisher {
     const startMs = performance.now()
     const gateways = await this.#feed.acknowledgements.wait(revision, 'gateway', TOTAL_MS)
     return { revision, ms: round(performance.now() - startMs), gateways: timesOf(gateways), missing: gateways.missing }
+  }
+
+  /** Until every connected host of the backbone has put it in force, or in time without the missing ones. */
+  async onBackbone(revision: number): Promise<BackboneProvisioning> {
+    const startMs = performance.now()
+    const hosts = await this.#feed.acknowledgements.wait(revision, 'backbone', TOTAL_MS)
+    return { revision, ms: round(performance.now() - startMs), hosts: timesOf(hosts), missing: hosts.missing }
   }
 
   /** A program that joined is known to the agents before it starts to dial them. */

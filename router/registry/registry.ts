@@ -18,6 +18,7 @@ import { HighWater } from './store/high-water.ts'
 import { lockStore } from './store/lock.ts'
 import { SqliteStore } from './store/sqlite-store.ts'
 import type { Store } from './store/store.ts'
+import { BackboneRekey } from './trust/backbone-rekey.ts'
 import { CertificateAuthority } from './trust/certificate-authority.ts'
 import { Vault } from './trust/credentials.ts'
 import { HopKeyring } from './trust/hop-keys.ts'
@@ -36,6 +37,7 @@ export interface Registry {
   readonly feed: FeedServer
   readonly publisher: Publisher
   readonly rotation: HopRotation
+  readonly rekey: BackboneRekey
   readonly plan: DatabasePlan
   readonly backups: Backups
   close(): void
@@ -87,7 +89,11 @@ async function assemble(options: RegistryOptions, unlock: () => void): Promise<R
   const views = new Views(new HopKeyring(secretKey(join(stateDir, FILES.hopKey))), vault, prefix)
   const feed = new FeedServer({ store, views, log, ...(options.readerLimits !== undefined && { limits: options.readerLimits }) })
   const rotation = new HopRotation(store, feed.acknowledgements)
-  feed.onAck(() => rotation.advance())
+  const rekey = new BackboneRekey(store, feed.acknowledgements)
+  feed.onAck(() => {
+    rotation.advance()
+    rekey.advance()
+  })
   const connected = (node: string): boolean => feed.isConnected(`agent/${node}`)
   finishProvisioning(store)
   return {
@@ -101,6 +107,7 @@ async function assemble(options: RegistryOptions, unlock: () => void): Promise<R
     authority,
     feed,
     rotation,
+    rekey,
     publisher: new Publisher(store, feed),
     backups: new Backups({ store, feed, vault, clock, log }),
     plan: { prefix, quotas, clock, vault, connected },

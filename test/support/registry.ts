@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
 import { FeedReader } from '../../lib/feed/reader.ts'
 import type { FailedService, FeedReaderOptions } from '../../lib/feed/reader.ts'
-import type { Identity } from '../../lib/identity.ts'
+import type { Identity, JoiningKind } from '../../lib/identity.ts'
 import { join } from '../../lib/identity.ts'
 import type { Logger } from '../../lib/log.ts'
 import { createLogger } from '../../lib/log.ts'
@@ -36,8 +36,8 @@ export interface TestRegistry {
   call(method: string, path: string, body?: unknown, token?: string): Promise<Answer>
   /** POST that must succeed. */
   made(path: string, body: unknown, token?: string): Promise<Record<string, unknown>>
-  joinToken(kind: 'proxy' | 'agent' | 'gateway', id: string, region?: string): Promise<string>
-  join(kind: 'proxy' | 'agent' | 'gateway', id: string, region?: string): Promise<Identity>
+  joinToken(kind: JoiningKind, id: string, region?: string): Promise<string>
+  join(kind: JoiningKind, id: string, region?: string): Promise<Identity>
   reader(identity: Identity, options?: Partial<FeedReaderOptions>): FeedReader
   /** Stops listening and closes the store; `directory` stays until `remove`. */
   close(): Promise<void>
@@ -98,6 +98,7 @@ export async function startRegistry(options: Partial<RegistryOptions> & { direct
         kind,
         id,
         ...(kind === 'agent' && { endpoint: '[fd00::1]:7400', socket: `/run/${id}.sock` }),
+        ...(kind === 'backbone' && { backbone: { publicKey: createHash('sha256').update(id).digest('base64'), endpoint: '[fd00::1]:51821', addresses: [`fd00::${createHash('sha256').update(id).digest('hex').slice(0, 4)}`] } }),
         ...(kind === 'gateway' && { gateway: { publicKey: createHash('sha256').update(id).digest('base64'), endpoints: ['192.0.2.1:51820'] } }),
       }),
     reader: (identity, readerOptions = {}) => {

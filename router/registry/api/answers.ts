@@ -6,8 +6,9 @@
 import { z } from 'zod'
 import { PROXY_HEADERS } from '../../../lib/backend.ts'
 import { CODES } from '../../../lib/errors.ts'
-import { engineCommand, importProgress, redisStatistics, slowCommand } from '../../../lib/feed/questions.ts'
+import { BACKBONE_IMPLEMENTATIONS, engineCommand, importProgress, redisStatistics, slowCommand } from '../../../lib/feed/questions.ts'
 import { limits, SERVICE_KINDS, tlsPolicy } from '../../../lib/feed/messages.ts'
+import { JOINING_KINDS } from '../../../lib/identity.ts'
 import { SCOPES } from '../store/records.ts'
 import { REDIS_ENGINES } from '../../../lib/redis-engines.ts'
 import { redisLimits } from '../../../lib/redis-limits.ts'
@@ -16,7 +17,7 @@ import { redisPlan } from '../objects/plans.ts'
 const at = z.iso.datetime().meta({ description: 'RFC 3339, UTC.' })
 const milliseconds = z.number().min(0)
 const revision = z.int().min(0).meta({ description: 'Number of the change that made it so.' })
-const identity = z.string().meta({ description: '`proxy/<id>`, `agent/<id>` or `gateway/<id>`.', examples: ['proxy/mad-1'] })
+const identity = z.string().meta({ description: '`proxy/<id>`, `agent/<id>`, `gateway/<id>` or `backbone/<id>`.', examples: ['proxy/mad-1'] })
 
 export const listOf = <Item extends z.ZodType>(item: Item) => z.array(item).readonly()
 const strings = listOf(z.string())
@@ -261,6 +262,28 @@ export const gatewayAnswer = z
   .meta({ id: 'Gateway', description: 'Where WireGuard peers come in.' })
 export const gatewayRemovedAnswer = z.strictObject({ id: z.string(), deleted: z.literal(true) })
 
+const onBackbone = z
+  .strictObject({ revision, ms: milliseconds, hosts: listOf(reached), missing: strings.meta({ description: 'Connected hosts that have not acknowledged in time.' }) })
+  .meta({ id: 'OnBackbone', description: 'How long until every connected host of the backbone had put a change in force.' })
+
+export const backboneAnswer = z
+  .strictObject({
+    id: z.string(),
+    region: z.string(),
+    host: z.string(),
+    publicKey: wireguardKey,
+    endpoint: z.string().meta({ description: 'By UDP.' }),
+    addresses: strings.meta({ description: 'What goes to these from other hosts goes through the backbone.' }),
+    connected: z.boolean().meta({ description: 'Whether it follows the feed now.' }),
+    implementation: z.enum(BACKBONE_IMPLEMENTATIONS).optional().meta({ description: 'Whose WireGuard it is; absent: it did not say.' }),
+    reaches: listOf(z.string()).optional().meta({ description: 'Hosts that it sends to through the backbone at this moment; absent: it did not say.' }),
+    rekey: z.strictObject({ waitsFor: strings }).optional().meta({ description: 'While its key changes: who has to acknowledge.' }),
+    joinedAt: at,
+  })
+  .meta({ id: 'BackboneHost', description: 'A host of the backbone.' })
+export const backboneRekeyAnswer = z.strictObject({ id: z.string(), publicKey: wireguardKey.meta({ description: 'The new one.' }), change: onBackbone })
+export const backboneRemovedAnswer = z.strictObject({ id: z.string(), deleted: z.literal(true), revocation: onBackbone })
+
 export const nodeAnswer = z
   .strictObject({
     id: z.string(),
@@ -279,7 +302,7 @@ export const nodeAnswer = z
 
 export const programAnswer = z
   .strictObject({
-    kind: z.enum(['proxy', 'agent', 'gateway']),
+    kind: z.enum(JOINING_KINDS),
     id: z.string(),
     identity,
     region: z.string(),
@@ -292,7 +315,7 @@ export const programAnswer = z
     lag: z.int().min(0).nullable().meta({ description: 'Revisions sent and not acknowledged; null while it is away.' }),
     unavailable: z.record(z.string(), z.string()).optional().meta({ description: 'Services that its agent cannot serve, with the reason.' }),
   })
-  .meta({ id: 'Program', description: 'A proxy, agent or gateway that joined.' })
+  .meta({ id: 'Program', description: 'A proxy, agent, gateway or backbone that joined.' })
 
 export const statusAnswer = z
   .strictObject({ router: z.string(), revision, keyRotation: z.enum(['running', 'none']), programs: listOf(programAnswer) })

@@ -7,6 +7,7 @@ import { createOrg } from '../objects/orgs.ts'
 import { createToken, removeToken } from '../objects/tokens.ts'
 import type { Registry } from '../registry.ts'
 import { newJoinToken } from '../trust/secret-token.ts'
+import { backboneRoutes } from './backbone-routes.ts'
 import {
   auditAnswer,
   changedAnswer,
@@ -36,7 +37,7 @@ import { proxiesDocument, regionsDocument, statusDocument } from './status.ts'
 import { gatewayRoutes } from './wireguard-routes.ts'
 
 export function operatorRoutes(registry: Registry): Route[] {
-  return [...orgsRoutes(registry), ...fleetRoutes(registry), ...gatewayRoutes(registry), ...tokenRoutes(registry), ...joinRoutes(registry), ...insightRoutes(registry)]
+  return [...orgsRoutes(registry), ...fleetRoutes(registry), ...gatewayRoutes(registry), ...backboneRoutes(registry), ...tokenRoutes(registry), ...joinRoutes(registry), ...insightRoutes(registry)]
 }
 
 function orgsRoutes(registry: Registry): Route[] {
@@ -240,7 +241,7 @@ function joinRoutes(registry: Registry): Route[] {
         const { program } = checkJoinToken(store, call.body.token, clock)
         const { certificate, serial } = await registry.authority.issue(program, call.body.publicKey)
         const { revision } = store.write({ who: program, what: 'join' }, (transaction) =>
-          enroll(transaction, call.body.token, serial, call.body, clock),
+          enroll(transaction, call.body.token, serial, call.body, registry),
         )
         await registry.publisher.introduced(revision)
         return { identity: program, certificate, ca: registry.authority.pem }

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { USER_NAME } from '../../../lib/acl-rules.ts'
 import { PROXY_HEADERS } from '../../../lib/backend.ts'
 import { limits, wireguardRow } from '../../../lib/feed/messages.ts'
-import { ID_PATTERN } from '../../../lib/identity.ts'
+import { BACKBONE_ENDPOINT, ID_PATTERN, JOINING_KINDS } from '../../../lib/identity.ts'
 import { LIVE_POLICY } from '../../../lib/live-policy.ts'
 import { MAX_SOURCES, parseSource } from '../../../lib/source-list.ts'
 import { REDIS_ENGINES } from '../../../lib/redis-engines.ts'
@@ -17,6 +17,8 @@ const id = z.string().regex(ID_PATTERN, 'use up to 40 of a-z, 0-9 and "-"')
 const region = id
 const host = z.string().min(1).max(100)
 const endpoint = z.string().max(128).regex(/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):([1-9]\d{0,4})$/, 'write host:port, an IPv6 address in brackets')
+/** By its number: no name is looked up on the way into the backbone. */
+const backboneEndpoint = z.string().max(64).regex(BACKBONE_ENDPOINT, 'write [IPv6 address]:port')
 const reference = z.string().min(1).max(64)
 const port = z.int().min(1).max(65535)
 const live = z
@@ -147,12 +149,16 @@ export const tokenBody = z.strictObject({
   scopes: z.array(z.enum(SCOPES)).min(1).max(SCOPES.length).optional().meta({ description: 'Default: all. `write` includes `read`.' }),
   expiresAt: z.iso.datetime({ offset: true }).optional().meta({ description: 'Default: it counts until it is removed.' }),
 })
-export const joinTokenBody = z.strictObject({ kind: z.enum(['proxy', 'agent', 'gateway']), id, region, host })
+export const joinTokenBody = z.strictObject({ kind: z.enum(JOINING_KINDS), id, region, host })
 export const joinBody = z.strictObject({
   token: z.string().min(1).max(200),
   publicKey: z.string().min(1).max(1000),
   endpoint: endpoint.optional(),
   socket: z.string().startsWith('/').max(200).optional(),
+  backbone: z
+    .strictObject({ publicKey: wireguardKey, endpoint: backboneEndpoint, addresses: z.array(z.string().max(39)).min(1).max(16) })
+    .optional()
+    .meta({ description: 'Of a host of the backbone: where the others find it, and its addresses, whose traffic goes through the backbone.' }),
   gateway: z
     .strictObject({
       publicKey: wireguardKey,

@@ -5,6 +5,7 @@
  * of those missing. A reader that reconnects and acknowledges counts.
  */
 import type { ToRouter } from '../../../lib/feed/messages.ts'
+import type { JoiningKind } from '../../../lib/identity.ts'
 
 export type FailedService = NonNullable<Extract<ToRouter, { type: 'ack' }>['failed']>[number]
 
@@ -69,7 +70,7 @@ export class Acknowledgements {
   }
 
   /** `kind`: only readers `<kind>/…`. */
-  wait(revision: number, kind: 'proxy' | 'agent' | 'gateway', timeoutMs: number): Promise<WaitResult> {
+  wait(revision: number, kind: JoiningKind, timeoutMs: number): Promise<WaitResult> {
     const publication = this.#publications.get(revision)
     const readers = publication?.readers.filter((identity) => identity.startsWith(`${kind}/`)) ?? []
     if (publication === undefined || readers.length === 0) return Promise.resolve({ acknowledged: [], missing: [] })

@@ -10,6 +10,7 @@ import { asNearcastError, NearcastError } from '../../../lib/errors.ts'
 import type { ChannelTimes } from '../../../lib/feed/channel.ts'
 import { ChannelAcceptor } from '../../../lib/feed/channel.ts'
 import { identityOf } from '../../../lib/identity.ts'
+import type { JoiningKind } from '../../../lib/identity.ts'
 import type { Logger } from '../../../lib/log.ts'
 import type { Commit, Store } from '../store/store.ts'
 import { Acknowledgements } from './acknowledgements.ts'
@@ -64,7 +65,7 @@ export class FeedServer {
     return this.#readers.has(identity)
   }
 
-  connected(kind: 'proxy' | 'agent' | 'gateway'): string[] {
+  connected(kind: JoiningKind): string[] {
     return [...this.#readers.keys()].filter((identity) => identity.startsWith(`${kind}/`)).toSorted()
   }
 

@@ -27,7 +27,7 @@ const PART_BYTES = MAX_FEED_MESSAGE_BYTES / 2
 /** Between snapshot parts a reader may have this much unread. */
 const PART_BACKLOG_BYTES = 1 << 20
 /** Referrers before what they refer to would leave an agent with an address and no service for a moment. */
-const ORDER: readonly FeedKind[] = ['networks', 'nodes', 'dialers', 'services', 'addresses', 'wireguard']
+const ORDER: readonly FeedKind[] = ['networks', 'nodes', 'dialers', 'services', 'addresses', 'wireguard', 'backbone']
 
 export interface ReaderOptions {
   readonly identity: string

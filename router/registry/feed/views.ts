@@ -9,11 +9,11 @@
  *   nodes     all, with its own signing key  itself, and its peers with its own signing key
  *   dialers   none                           proxies and peers, with the keys that it must accept
  *
- * A gateway sees WireGuard peers, which nobody else does, and nothing else.
+ * A gateway sees WireGuard peers, which nobody else does, and nothing else; a backbone likewise the hosts of the backbone.
  */
 import { asNetworkId, DEFAULT_PREFIX, peerPrefix } from '../../../lib/address.ts'
 import type { Rows } from '../../../lib/feed/messages.ts'
-import type { AddressRecord, DialerRecord, FeedKind, NetworkRecord, NodeRecord, Records, ServiceRecord, WireguardRecord } from '../store/records.ts'
+import type { AddressRecord, BackboneRecord, DialerRecord, FeedKind, NetworkRecord, NodeRecord, Records, ServiceRecord, WireguardRecord } from '../store/records.ts'
 import type { Vault } from '../trust/credentials.ts'
 import { passwordSha256 } from '../trust/credentials.ts'
 import type { HopKeyring } from '../trust/hop-keys.ts'
@@ -47,6 +47,7 @@ export class Views {
       nodes: (reader, node) => this.#node(reader, node),
       dialers: (reader, dialer) => this.#dialer(reader, dialer),
       wireguard: (reader, peer) => this.#peer(reader, peer),
+      backbone,
     }
     return views[kind](viewer, record)
   }
@@ -78,15 +79,15 @@ export class Views {
   }
 
   #node({ member, node }: Viewer, record: NodeRecord): Rows['nodes'] | null {
-    if (record.revoked || member.kind === 'gateway') return null
+    if (record.revoked || (member.kind !== 'proxy' && member.kind !== 'agent')) return null
     if (member.kind === 'agent' && record.id !== node?.id && !record.peers.includes(node?.id ?? '')) return null
     const { id, region, host, hop, endpoint, socket, draining } = record
     const row = { id, region, host, hop, endpoint, ...(socket !== undefined && { socket }), ...(draining && { draining }) }
     return { ...row, keys: this.#keys.signing(member, record) }
   }
 
-  #dialer({ member, node }: Viewer, record: DialerRecord): Rows['dialers'] | null {
-    if (member.kind === 'proxy' || node === null || record.kind === 'gateway') return null
+  #dialer({ node }: Viewer, record: DialerRecord): Rows['dialers'] | null {
+    if (node === null || (record.kind !== 'proxy' && record.kind !== 'agent')) return null
     if (record.kind === 'agent' && !record.peers.includes(node.id)) return null
     const { id, kind, region, host } = record
     return { id, kind, region, host, keys: this.#keys.accepted(record, node) }
@@ -101,6 +102,10 @@ export class Views {
 
 function network({ member }: Viewer, { id, org, name, limits }: NetworkRecord): Rows['networks'] | null {
   return member.kind === 'proxy' ? { id, org, name, ...(limits !== undefined && { limits }) } : null
+}
+
+function backbone({ member }: Viewer, { id, host, keys, endpoint, addresses }: BackboneRecord): Rows['backbone'] | null {
+  return member.kind === 'backbone' ? { id, host, keys: [...keys], endpoint, addresses: [...addresses] } : null
 }
 
 function address({ member, node }: Viewer, record: AddressRecord): Rows['addresses'] | null {

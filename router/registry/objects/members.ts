@@ -4,10 +4,11 @@
  * that the keys it knew die with it.
  */
 import { NearcastError } from '../../../lib/errors.ts'
-import type { GatewayPlace } from '../../../lib/identity.ts'
+import type { BackbonePlace, GatewayPlace, JoiningKind } from '../../../lib/identity.ts'
 import type { DialerRecord, JoinTokenRecord, NodeRecord } from '../store/records.ts'
 import type { StoreReader, StoreTransaction } from '../store/store.ts'
 import { hashToken } from '../trust/secret-token.ts'
+import { putBackboneHost } from './backbone.ts'
 import type { Clock } from './clock.ts'
 import { refreshPeers } from './peers.ts'
 
@@ -16,17 +17,18 @@ const TOKEN_LIFE_MS = 3600_000
 const TOKEN_KEEP_MS = 30 * 24 * TOKEN_LIFE_MS
 
 export interface MemberRequest {
-  readonly kind: 'proxy' | 'agent' | 'gateway'
+  readonly kind: JoiningKind
   readonly id: string
   readonly region: string
   readonly host: string
 }
 
-/** How an agent or gateway is reached. */
+/** How an agent, gateway or backbone is reached. */
 export interface Reach {
   readonly endpoint?: string | undefined
   readonly socket?: string | undefined
   readonly gateway?: GatewayPlace | undefined
+  readonly backbone?: BackbonePlace | undefined
 }
 
 export function addJoinToken(transaction: StoreTransaction, token: string, member: MemberRequest, clock: Clock): JoinTokenRecord {
@@ -57,8 +59,8 @@ export function checkJoinToken(store: StoreReader, token: string, clock: Clock):
   return record
 }
 
-/** Spends the token and puts the program in force with its new certificate. */
-export function enroll(transaction: StoreTransaction, token: string, serial: string, reach: Reach, clock: Clock): DialerRecord {
+/** Spends the token and puts the program in force with its new certificate. `prefix`: the first 16 bits of the tenants' plan. */
+export function enroll(transaction: StoreTransaction, token: string, serial: string, reach: Reach, { clock, prefix }: { readonly clock: Clock; readonly prefix: number }): DialerRecord {
   const used = checkJoinToken(transaction, token, clock)
   const now = clock().toISOString()
   transaction.put('joinTokens', { ...used, usedAt: now })
@@ -81,12 +83,18 @@ export function enroll(transaction: StoreTransaction, token: string, serial: str
     putAgentNode(transaction, id, member, reach, now)
     refreshPeers(transaction, [id])
   }
+  if (kind === 'backbone') putBackboneHost(transaction, member, backbonePlace(reach), prefix)
   return member
 }
 
 function gatewayPlace({ gateway }: Reach): GatewayPlace {
   if (gateway === undefined) throw new NearcastError('api.body-invalid', 'gateway: a gateway says where its peers find it, and its key.', { side: 'client' })
   return gateway
+}
+
+function backbonePlace({ backbone }: Reach): BackbonePlace {
+  if (backbone === undefined) throw new NearcastError('api.body-invalid', 'backbone: a host of the backbone says where the others find it, and its key.', { side: 'client' })
+  return backbone
 }
 
 function putAgentNode(transaction: StoreTransaction, id: string, member: DialerRecord, reach: Reach, now: string): void {

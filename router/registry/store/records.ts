@@ -5,7 +5,7 @@
 import type { AddressTls, Limits, ServiceRow, TableName } from '../../../lib/feed/messages.ts'
 import type { RedisEngine } from '../../../lib/redis-engines.ts'
 import type { RedisLimits } from '../../../lib/redis-limits.ts'
-import type { GatewayPlace } from '../../../lib/identity.ts'
+import type { GatewayPlace, JoiningKind } from '../../../lib/identity.ts'
 
 export type Placement = ServiceRow['placements'][number]
 
@@ -157,7 +157,7 @@ export interface NodeRecord {
 export interface DialerRecord {
   /** `proxy/mad-1` */
   readonly id: string
-  readonly kind: 'proxy' | 'agent' | 'gateway'
+  readonly kind: JoiningKind
   readonly region: string
   readonly host: string
   /** The one certificate that counts; hexadecimal. */
@@ -182,6 +182,24 @@ export interface WireguardRecord {
   readonly name: string
   /** Says which /120 of the network is its own; never given out again. */
   readonly number: number
+  readonly createdAt: string
+}
+
+/** A host that joined the backbone: what the others are told of it. */
+export interface BackboneRecord {
+  /** Of its program, `backbone/<id>`. */
+  readonly id: string
+  readonly region: string
+  readonly host: string
+  /** Base64; the one in use first. A second one is accepted as well, while it changes keys (trust/backbone-rekey.ts). */
+  readonly keys: readonly string[]
+  /** `offered`: the second key is the next one. `taken`: it is the one before. Absent: there is one. */
+  readonly rekey?: 'offered' | 'taken'
+  /** The revision that set `keys` last. */
+  readonly keysRevision: number
+  readonly endpoint: string
+  /** RFC 5952 text; no two hosts have one in common. */
+  readonly addresses: readonly string[]
   readonly createdAt: string
 }
 
@@ -223,12 +241,13 @@ export interface Records {
   nodes: NodeRecord
   dialers: DialerRecord
   wireguard: WireguardRecord
+  backbone: BackboneRecord
   tokens: TokenRecord
   joinTokens: JoinTokenRecord
 }
 export type Kind = keyof Records
 
-export const FEED_KINDS = ['networks', 'services', 'addresses', 'nodes', 'dialers', 'wireguard'] as const satisfies readonly (Kind & TableName)[]
+export const FEED_KINDS = ['networks', 'services', 'addresses', 'nodes', 'dialers', 'wireguard', 'backbone'] as const satisfies readonly (Kind & TableName)[]
 export type FeedKind = (typeof FEED_KINDS)[number]
 
 export function isFeedKind(kind: Kind): kind is FeedKind {
@@ -289,6 +308,7 @@ export const SHAPES: { readonly [K in Kind]: Shape<K> } = {
     name: (peer) => peer.name,
     links: (peer) => [['orgs', peer.org], ['networks', String(peer.network)]],
   },
+  backbone: { key: (host) => host.id },
   tokens: { key: (token) => token.id, org: (token) => token.org, links: (token) => (token.org === '' ? [] : [['orgs', token.org]]), secret: ['hash'] },
   joinTokens: { key: (token) => token.hash, secret: ['hash'] },
 }

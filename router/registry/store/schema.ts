@@ -3,7 +3,7 @@
  * somewhere, an audit that only grows) is held by the database, not by the code above it.
  */
 export const APPLICATION_ID = 0x4e_43_52_31
-export const SCHEMA_VERSION = 5
+export const SCHEMA_VERSION = 6
 
 /**
  * What brings a store of format 1, 2 … to the next one, in the transaction in which it is opened. A program refuses a
@@ -17,6 +17,8 @@ export const MIGRATIONS: readonly string[] = [
   // 4: databases may have allow-lists (a program of format 3 would let anybody in), users and backups.
   `SELECT 1`,
   // 5: gateways join (a program of format 4 would show them the keys of proxies), WireGuard peers.
+  `SELECT 1`,
+  // 6: backbones join (a program of format 5 would show them data nodes).
   `SELECT 1`,
 ]
 
