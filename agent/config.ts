@@ -61,6 +61,11 @@ export const agentConfig = z.strictObject({
       backoffMaxMs: milliseconds(10_000),
       /** SIGTERM to SIGKILL. */
       stopTimeoutMs: milliseconds(3000),
+      /**
+       * Engines go on when this agent is killed or ends by SIGTERM, and the next agent takes them over; SIGINT ends them. false: the
+       * kernel ends them with the agent.
+       */
+      outliveAgent: z.boolean().default(true),
       /** Ends the engine of a database without replicas that had no connection for so long; the next one starts it. 0: never. */
       idleStopMinutes: z.number().min(0).max(525_600).default(0),
       /** Ends the longest unused of them, too, while more engines than this run. 0: as many as there are databases. */

@@ -79,10 +79,12 @@ export interface AgentParts {
   /** To the router; sessions are told anyway. */
   readonly publish: (unavailable: Record<string, string>) => void
   readonly revision: () => number
+  /** Asked when it stops: engines go on for the agent after this one, if they can. */
+  readonly leaveEngines: () => boolean
 }
 
 /** Everything between the feed and the engines. Nothing listens yet. */
-export function buildAgent({ config, tls, log, lifecycle, publish, revision }: AgentParts): Agent {
+export function buildAgent({ config, tls, log, lifecycle, publish, revision, leaveEngines }: AgentParts): Agent {
   let current = new FeedTable()
   const table = (): FeedTable => current
   let databases: FeedTable['services'] = new Map()
@@ -108,6 +110,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
       directories,
       times: config.redis,
       turns,
+      key: tls.key,
       log,
       openBridge: (service, namespace) => {
         // Asked anew for each connection: the feed may have moved the primary.
@@ -116,6 +119,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
       },
       changed: () => tenants.changed(),
       restarted: (service) => metrics.restarts.inc({ service }),
+      adopted: (service) => metrics.adopted.inc({ service }),
       scriptEnded: (service) => accounts.of(service)?.met('scriptMs'),
       loginsEnded: (service, connections) => {
         metrics.cut.inc({ reason: 'password-reset' }, connections)
@@ -146,6 +150,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
     engine: walls instanceof NearcastError ? walls : (specification) => supervisor(specification, wallsOfEngine(specification.engine, walls)),
     log,
     startTimeoutMs,
+    stopTimeoutMs: config.redis.stopTimeoutMs,
     publish: (reasons) => publishAll({ databases: reasons }),
     removed: (service) => {
       metrics.forget(service)
@@ -170,7 +175,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision }: A
   const { allow, ...checks } = config.backends
   const backends = new Backends({ allow: new AllowList(allow), check: checkBackend, ...checks, log, publish: (reasons) => publishAll({ backends: reasons }) })
   lifecycle.started('backends', () => backends.stop())
-  lifecycle.started('engines', () => tenants.stop())
+  lifecycle.started('engines', () => tenants.stop(usable?.outlive === true && leaveEngines()))
   lifecycle.started('links to primaries', () => links.close())
 
   const accounts = new Accounts({ fileOf: (service) => directories.usageFile(service), log, hit: (service, limit) => metrics.limited.inc({ service, limit }) })
@@ -269,8 +274,8 @@ function rateName(service: string): string {
 function wallsOf({ redis }: AgentConfig, log: Logger): Walls | NearcastError {
   try {
     const walls = probeWalls(redis)
-    const { server, version, network, uid, capabilities, cgroup, missing } = walls
-    log.info({ server, version, network, uid, capabilities, cgroup: cgroup !== null, missing }, 'walls around engines')
+    const { server, version, network, uid, capabilities, cgroup, outlive, missing } = walls
+    log.info({ server, version, network, uid, capabilities, cgroup: cgroup !== null, outlive, missing }, 'walls around engines')
     return walls
   } catch (error) {
     const failure = asNearcastError(error)
@@ -285,13 +290,13 @@ export interface RunningAgent {
 }
 
 /** Resolves once a table is in force and the hop is served. @throws NearcastError what keeps it from starting */
-export async function startAgent(config: AgentConfig, log: Logger, lifecycle: Lifecycle): Promise<RunningAgent> {
+export async function startAgent(config: AgentConfig, log: Logger, lifecycle: Lifecycle, leaveEngines: () => boolean): Promise<RunningAgent> {
   mkdirSync(config.stateDir, { recursive: true, mode: 0o700 })
   chmodSync(config.stateDir, 0o700)
   const identity = await obtainIdentity({ kind: 'agent', ...config, reachedAt: () => reachedAt(config), log, lifecycle })
   const tls = { ca: identity.ca, certificate: identity.certificate, key: identity.key }
   const publish = (unavailable: Record<string, string>): void => reader.sendAvailability(unavailable)
-  const agent = buildAgent({ config, tls, log, lifecycle, publish, revision: () => reader.revision })
+  const agent = buildAgent({ config, tls, log, lifecycle, publish, revision: () => reader.revision, leaveEngines })
 
   const served = Promise.withResolvers<number>()
   let listening = false
@@ -345,8 +350,9 @@ async function main(): Promise<void> {
   const config = { ...loaded, plane: options.plane ?? loaded.plane }
   const log = createLogger('agent', config.log.level)
   const lifecycle = new Lifecycle()
-  stopOnSignals(lifecycle, (failed) => log.error({ failed }, 'stopped late'))
-  const ports = await startAgent(config, log, lifecycle)
+  const signal = stopOnSignals(lifecycle, (failed) => log.error({ failed }, 'stopped late'))
+  // SIGTERM is a restart, as far as anybody can tell; SIGINT, like Ctrl-C, ends all.
+  const ports = await startAgent(config, log, lifecycle, () => signal() === 'SIGTERM')
   if (lifecycle.state !== 'starting') return
   announceReady(lifecycle)
   log.info({ id: config.id, region: config.region, ...ports }, 'ready')

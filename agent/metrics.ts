@@ -24,6 +24,7 @@ export class AgentMetrics {
   readonly refused: Counter<'reason'>
   readonly cut: Counter<'reason'>
   readonly restarts: Counter<'service'>
+  readonly adopted: Counter<'service'>
   readonly limited: Counter<'service' | 'limit'>
   readonly plane: Gauge<'plane'>
 
@@ -34,6 +35,7 @@ export class AgentMetrics {
     this.limited = this.metrics.counter('limited_total', 'Commands and connections refused, and scripts ended, for a limit of their database.', ['service', 'limit'])
     this.plane = this.metrics.gauge('plane', 'Who moves the bytes.', ['plane'])
     this.restarts = this.metrics.counter('engine_restarts_total', 'Ends of an engine that were not asked for.', ['service'])
+    this.adopted = this.metrics.counter('engine_adoptions_total', 'Engines of an agent before this one that go on as its own.', ['service'])
     // A reason that has happened once must not look as if it began with 1.
     for (const reason of ['bad-signature', 'replayed', 'malformed'] satisfies RefusalReason[]) this.refused.inc({ reason }, 0)
   }
@@ -74,6 +76,7 @@ export class AgentMetrics {
   /** A removed service leaves no series behind. */
   forget(service: string): void {
     this.restarts.remove({ service })
+    this.adopted.remove({ service })
     for (const limit of Object.keys(redisLimits.shape)) this.limited.remove({ service, limit })
     for (const purpose of ['client', 'replication']) this.connections.remove({ service, purpose })
   }

@@ -90,16 +90,22 @@ export function announceReady(lifecycle: Lifecycle): void {
   lifecycle.started('service manager', () => void tellServiceManager('STOPPING=1'))
 }
 
-/** Runs `stop` once on SIGTERM or SIGINT and ends the process: 0, or 1 when a part failed to stop. */
-export function stopOnSignals(lifecycle: Lifecycle, report: (failed: string[]) => void): void {
+/**
+ * Runs `stop` once on SIGTERM or SIGINT and ends the process: 0, or 1 when a part failed to stop.
+ * @returns tells which of them came first; null: neither has
+ */
+export function stopOnSignals(lifecycle: Lifecycle, report: (failed: string[]) => void): () => NodeJS.Signals | null {
+  let first: NodeJS.Signals | null = null
   const end = async (): Promise<void> => {
     const failed = await lifecycle.stop()
     if (failed.length > 0) report(failed)
     process.exit(failed.length > 0 ? 1 : 0)
   }
-  const onSignal = (): void => {
+  const onSignal = (signal: NodeJS.Signals): void => {
+    first ??= signal
     end().catch(() => process.exit(1))
   }
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)
+  return () => first
 }

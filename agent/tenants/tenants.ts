@@ -12,6 +12,7 @@ import type { HopConnection } from '../../lib/hop/header.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { EngineAnswer } from '../connection.ts'
 import type { EngineDirectories } from '../redis/engine/directory.ts'
+import { LeftEngine } from '../redis/engine/left-engine.ts'
 import { idleEngines } from '../redis/engine/idle-engines.ts'
 import type { RestSettings } from '../redis/engine/idle-engines.ts'
 import { engineSpecification } from '../redis/engine/specification.ts'
@@ -29,6 +30,8 @@ export interface TenantsOptions {
   readonly log: Logger
   /** In an acknowledgement of the feed, how long a new database may take to answer. */
   readonly startTimeoutMs: number
+  /** From SIGTERM to SIGKILL, of an engine that nobody supervises. */
+  readonly stopTimeoutMs: number
   /** service -> reason code, whole, on every change. */
   readonly publish: (unavailable: Readonly<Record<string, string>>) => void
   readonly removed: (service: string) => void
@@ -105,10 +108,11 @@ export class Tenants {
     for (const service of idleEngines(uses, settings)) this.#supervisors.get(service)?.rest()
   }
 
-  /** All engines, at the same time. Idempotent. */
-  async stop(): Promise<void> {
+  /** All engines, at the same time. Idempotent. `leave`: they go on for the next agent. */
+  async stop(leave: boolean): Promise<void> {
     this.#stopped = true
-    await Promise.all([...[...this.#supervisors.values()].map((supervisor) => supervisor.stop()), ...this.#retiring.values()])
+    await Promise.all([...[...this.#supervisors.values()].map((supervisor) => (leave ? supervisor.leave() : supervisor.stop())), ...this.#retiring.values()])
+    this.#options.directories.release()
   }
 
   #put(service: string): void {
@@ -141,24 +145,30 @@ export class Tenants {
     if (supervisor === undefined) return
     this.#supervisors.delete(service)
     this.#options.removed(service)
-    const retired = (this.#retiring.get(service) ?? Promise.resolve()).then(() => supervisor.stop()).then(() => this.#retire(service))
-    this.#retiring.set(
-      service,
-      retired.finally(() => this.#retiring.delete(service)),
-    )
+    this.#retireAfter(service, (this.#retiring.get(service) ?? Promise.resolve()).then(() => supervisor.stop()))
   }
 
   /** Directories of services that went while this agent was away. */
   #retireStrangers(): void {
     const { directories, table } = this.#options
     for (const service of directories.services()) {
-      if (!table().services.has(service) && !this.#retiring.has(service)) this.#retire(service)
+      if (!table().services.has(service) && !this.#retiring.has(service)) this.#retireAfter(service, Promise.resolve())
     }
   }
 
-  #retire(service: string): void {
-    const { directories, log } = this.#options
+  #retireAfter(service: string, ended: Promise<void>): void {
+    const retired = ended.then(() => this.#retire(service))
+    this.#retiring.set(
+      service,
+      retired.finally(() => this.#retiring.delete(service)),
+    )
+  }
+
+  async #retire(service: string): Promise<void> {
+    const { directories, log, stopTimeoutMs } = this.#options
     try {
+      // Its agent may have left it running.
+      if (directories.has(service)) await LeftEngine.find(directories.prepare(service))?.stop(stopTimeoutMs)
       const place = directories.retire(service, new Date())
       log.info({ service, place }, 'the database is no longer here; its data was put away')
       this.#options.retired(service)

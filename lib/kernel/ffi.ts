@@ -28,10 +28,17 @@ export interface SystemCalls {
   recv(fd: number, buffer: Uint8Array, bytes: number, flags: number): number
   send(fd: number, buffer: Uint8Array, bytes: number, flags: number): number
   sendto(fd: number, buffer: Uint8Array, bytes: number, flags: number, address: Uint8Array, addressBytes: number): number
+  /** struct msghdr, whose pointers are the caller's business: pinned memory. */
+  sendmsg(fd: number, header: Uint8Array, flags: number): number
+  /** struct mmsghdr array, likewise. */
+  recvmmsg(fd: number, headers: Uint8Array, count: number, flags: number, timeout: null): number
   read(fd: number, buffer: Uint8Array, bytes: number): number
+  write(fd: number, buffer: Uint8Array, bytes: number): number
   /** struct pollfd array, count, struct timespec (or null), signal mask (always null). */
   ppoll(fds: Uint8Array, count: number, timeout: Uint8Array | null, mask: null): number
   ioctl(fd: number, request: number, argument: Uint8Array): number
+  /** For requests that take a number itself. */
+  ioctlValue(fd: number, request: number, argument: number): number
   setns(fd: number, type: number): number
   waitid(kind: number, id: number, info: Uint8Array, options: number): number
   /** syscall(2), for calls that the C library has no name for. */
@@ -41,6 +48,10 @@ export interface SystemCalls {
   shutdown(fd: number, how: number): number
   fcntl(fd: number, command: number, argument: number): number
   dup3(from: number, to: number, flags: number): number
+  flock(fd: number, operation: number): number
+  /** Both begin with the number of their call: older C libraries have no name for them. */
+  pidfdOpen(call: number, pid: number, flags: number): number
+  pidfdSendSignal(call: number, fd: number, signal: number, info: null, flags: number): number
   eventfd(initial: number, flags: number): number
   /** @returns an address; -errno is a small negative number. */
   mmap(address: number, bytes: number, protection: number, flags: number, fd: number, offset: number): number
@@ -62,9 +73,13 @@ const SIGNATURES: Record<keyof SystemCalls, string> = {
   recv: 'long recv(int, void *, size_t, int)',
   send: 'long send(int, const void *, size_t, int)',
   sendto: 'long sendto(int, const void *, size_t, int, const void *, unsigned int)',
+  sendmsg: 'long sendmsg(int, const void *, int)',
+  recvmmsg: 'int recvmmsg(int, void *, unsigned int, int, void *)',
   read: 'long read(int, void *, size_t)',
+  write: 'long write(int, const void *, size_t)',
   ppoll: 'int ppoll(void *, unsigned long, void *, void *)',
   ioctl: 'int ioctl(int, unsigned long, void *)',
+  ioctlValue: 'int ioctl(int, unsigned long, unsigned long)',
   setns: 'int setns(int, int)',
   waitid: 'int waitid(int, unsigned int, void *, int)',
   syscall: 'long syscall(long, long, void *)',
@@ -73,6 +88,9 @@ const SIGNATURES: Record<keyof SystemCalls, string> = {
   shutdown: 'int shutdown(int, int)',
   fcntl: 'int fcntl(int, int, int)',
   dup3: 'int dup3(int, int, int)',
+  flock: 'int flock(int, int)',
+  pidfdOpen: 'long syscall(long, int, unsigned int)',
+  pidfdSendSignal: 'long syscall(long, int, int, void *, unsigned int)',
   eventfd: 'int eventfd(unsigned int, int)',
   mmap: 'intptr_t mmap(uintptr_t, size_t, int, int, int, int64_t)',
   munmap: 'int munmap(uintptr_t, size_t)',

@@ -93,6 +93,7 @@ test('denied commands are denied, directly, from Lua and from functions; the res
     'client|kill': ['CLIENT', 'KILL', 'ID', '1'],
     'client|pause': ['CLIENT', 'PAUSE', '1'],
     'client|no-evict': ['CLIENT', 'NO-EVICT', 'on'],
+    'script|debug': ['SCRIPT', 'DEBUG', 'YES'],
   }
   await say(client, 'FUNCTION', 'LOAD', "#!lua name=l\nredis.register_function('f', function(k, a) return redis.pcall(unpack(a)) end)")
   // DEBUG and MODULE are switched off besides, and Redis says that first.

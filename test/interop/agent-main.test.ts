@@ -8,6 +8,7 @@ import { afterEach, expect, test } from 'vitest'
 import { RespClient } from '../../agent/redis/resp/client.ts'
 import type { AgentPlace, AgentProcess } from '../support/agent-process.ts'
 import { agentPlace, startAgentProcess } from '../support/agent-process.ts'
+import { killIfRuns, runs } from '../support/processes.ts'
 import type { RouterProcess } from '../support/router-process.ts'
 import { startRouter, writeConfig } from '../support/router-process.ts'
 import { until } from '../support/until.ts'
@@ -57,8 +58,8 @@ class Cluster {
     return (text === '' ? null : JSON.parse(text)) as Answer
   }
 
-  async place(id: string): Promise<AgentPlace> {
-    return agentPlace(this.base, id, `https://[::1]:${String(this.router.ready['feed'])}`, await freePort())
+  async place(id: string, outliveAgent = false): Promise<AgentPlace> {
+    return agentPlace(this.base, id, `https://[::1]:${String(this.router.ready['feed'])}`, await freePort(), outliveAgent)
   }
 
   async join(place: AgentPlace, id: string): Promise<AgentProcess> {
@@ -99,7 +100,7 @@ interface Database {
 
 test('join, provision with a replica, lose the router, be killed, serve on from the cache, stop', async () => {
   const cluster = await Cluster.start()
-  const places = { mad: await cluster.place('mad'), gru: await cluster.place('gru') }
+  const places = { mad: await cluster.place('mad', true), gru: await cluster.place('gru') }
   const mad = await cluster.join(places.mad, 'mad')
   const gru = await cluster.join(places.gru, 'gru')
   expect(await admin(mad, '/readyz')).toEqual({ status: 200, text: 'ready\n' })
@@ -107,6 +108,10 @@ test('join, provision with a replica, lose the router, be killed, serve on from 
   const made = await cluster.api<Database>('POST', '/v1/orgs/acme/redis', { name: 'cache', region: 'mad', replicas: ['gru'], appendFsync: 'always' })
   expect(made.provisioning.agents.map(({ id }) => id).toSorted()).toEqual(['agent/gru', 'agent/mad'])
   expect(made.provisioning.agents.filter(({ error }) => error !== undefined)).toEqual([])
+  const note = join(places.mad.dataDir, made.id, 'engine')
+  const enginePid = (): number => (JSON.parse(readFileSync(note, 'utf8')) as { pid: number }).pid
+  const first = enginePid()
+  closing.push(() => killIfRuns(first, made.id))
   expect(await say(places.mad, made.id, made.password, 'SET', 'k', 'v')).toBe('OK')
   await expect.poll(() => say(places.gru, made.id, made.password, 'GET', 'k'), { timeout: 5000 }).toBe('v')
   expect(await say(places.gru, made.id, made.password, 'SET', 'k', 'x')).toMatch(/^READONLY/)
@@ -126,7 +131,14 @@ test('join, provision with a replica, lose the router, be killed, serve on from 
   await expect.poll(() => say(places.mad, made.id, made.password, 'GET', 'k'), { timeout: 5000 }).toBe('v')
   expect(await say(places.mad, made.id, made.password, 'SET', 'k', 'later')).toBe('OK')
   await expect.poll(() => say(places.gru, made.id, made.password, 'GET', 'k'), { timeout: 8000 }).toBe('later')
+  expect((await admin(again, '/metrics')).text).toContain(`nearcast_agent_engine_adoptions_total{service="${made.id}"} 1`)
   expect(await Promise.all([again.end('SIGTERM'), gru.end('SIGTERM')])).toEqual([0, 0])
+  // A restart leaves what a Ctrl-C ends.
+  expect(await say(places.mad, made.id, made.password, 'GET', 'k')).toBe('later')
+  const last = await run(places.mad)
+  expect(enginePid()).toBe(first)
+  expect(await last.end('SIGINT')).toBe(0)
+  expect(runs(first)).toBe(false)
   expect(existsSync(places.mad.socket)).toBe(false)
 }, 30_000)
 

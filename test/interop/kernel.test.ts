@@ -10,6 +10,8 @@ import { tmpdir } from 'node:os'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { check, errnoName, probeFfi, systemCalls } from '../../lib/kernel/ffi.ts'
+import { lockFile } from '../../lib/kernel/file-lock.ts'
+import { ProcessHandle } from '../../lib/kernel/process-handle.ts'
 import { listenTcp } from '../../lib/kernel/listen.ts'
 import { peerCredentials } from '../../lib/kernel/peer-credentials.ts'
 import { networkInterfaceIndex } from '../../lib/kernel/interface-index.ts'
@@ -46,6 +48,30 @@ test('socket addresses survive both ways and names are refused', () => {
 test('interface indexes', () => {
   expect(networkInterfaceIndex('lo')).toBeGreaterThan(0)
   expect(() => networkInterfaceIndex('no-such-nic')).toThrowError(/ENODEV/)
+})
+
+test('a process that is no child is held: its end is seen, a signal reaches it, and nobody after it', async () => {
+  const started = spawnSync('sh', ['-c', 'sleep 600 >/dev/null 2>&1 & echo $!'], { encoding: 'utf8' })
+  const handle = ProcessHandle.open(Number(started.stdout))
+  expect(handle?.signal('SIGTERM')).toBe(true)
+  await handle?.ended
+  expect(handle?.signal('SIGTERM')).toBe(false)
+  expect(ProcessHandle.open(0x3fff_ffff)).toBeNull()
+})
+
+test('a locked file has one holder, until that one lets go', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'nearcast-lock-'))
+  try {
+    const held = lockFile(join(directory, 'lock'))
+    expect(held?.isOpen).toBe(true)
+    expect(lockFile(join(directory, 'lock'))).toBeNull()
+    held?.close()
+    const next = lockFile(join(directory, 'lock'))
+    expect(next?.isOpen).toBe(true)
+    next?.close()
+  } finally {
+    await rm(directory, { recursive: true })
+  }
 })
 
 async function accepts(server: Server, port: number, host: string): Promise<string> {

@@ -21,6 +21,7 @@ test('data of databases that a partial table lacks stays; a snapshot from the ro
       directories: new EngineDirectories(dataDir, null),
       engine: new NearcastError('redis.missing', 'No engine is needed here.'),
       log: QUIET,
+      stopTimeoutMs: 1000,
       startTimeoutMs: 100,
       publish: () => {},
       retired: () => {},
@@ -29,8 +30,8 @@ test('data of databases that a partial table lacks stays; a snapshot from the ro
     await tenants.apply('partial')
     expect(readdirSync(dataDir)).toEqual(['dbone'])
     await tenants.apply('snapshot')
-    expect(readdirSync(dataDir)).toEqual(['removed'])
-    await tenants.stop()
+    expect(readdirSync(dataDir)).toEqual(['.agent', 'removed'])
+    await tenants.stop(false)
   } finally {
     rmSync(dataDir, { recursive: true })
   }

@@ -14,8 +14,8 @@ export interface AgentPlace {
   readonly socket: string
 }
 
-/** `hopPort`: agents tell others where they are before they listen, so it is chosen beforehand. */
-export function agentPlace(base: string, id: string, routerUrl: string, hopPort: number): AgentPlace {
+/** `hopPort`: agents tell others where they are before they listen, so it is chosen beforehand. `outliveAgent`: who asks for it ends the engines. */
+export function agentPlace(base: string, id: string, routerUrl: string, hopPort: number, outliveAgent = false): AgentPlace {
   const directory = join(base, id)
   mkdirSync(directory, { recursive: true })
   const place = { directory, file: join(directory, 'agent.toml'), dataDir: join(directory, 'data'), socket: join(directory, 'hop.sock') }
@@ -29,6 +29,8 @@ export function agentPlace(base: string, id: string, routerUrl: string, hopPort:
     '[hop]',
     `listen = "[::1]:${hopPort}"`,
     `socket = "${place.socket}"`,
+    '[redis]',
+    `outliveAgent = ${outliveAgent}`,
     '[admin]',
     'listen = "127.0.0.1:0"',
   ]

@@ -26,6 +26,8 @@ export interface DataNodeOptions {
   /** Its hop listens with TLS too. */
   readonly tls?: HopTls
   readonly dataDir?: string
+  /** How it stops. */
+  readonly leaveEngines?: () => boolean
 }
 
 const NO_TLS: HopTls = { ca: '', certificate: '', key: '' }
@@ -59,7 +61,8 @@ export class DataNode {
       router: 'https://[::1]:1',
       hop: { ...options.hop },
       backends: { checkIntervalMs: 100, checkTimeoutMs: 2000, ...options.backends },
-      redis: { healthIntervalMs: 250, stopTimeoutMs: 2000, ...options.redis },
+      // Whatever ends the test ends its engines.
+      redis: { outliveAgent: false, healthIntervalMs: 250, stopTimeoutMs: 2000, ...options.redis },
     })
     const write = (line: string): void => void this.log.push(JSON.parse(line) as Record<string, unknown>)
     this.agent = buildAgent({
@@ -69,6 +72,7 @@ export class DataNode {
       lifecycle: this.#lifecycle,
       publish: (unavailable) => (this.unavailable = unavailable),
       revision: () => 1,
+      leaveEngines: options.leaveEngines ?? (() => false),
     })
   }
 

@@ -29,6 +29,16 @@ export function processes(): Process[] {
     })
 }
 
+/** It exists, and isn't only waiting to be reaped. */
+export function runs(pid: number): boolean {
+  return processes().some((each) => each.pid === pid)
+}
+
+/** If it is still there, and its command line still holds `text`. */
+export function killIfRuns(pid: number, text: string): void {
+  if (processes().some((each) => each.pid === pid && each.command.includes(text))) read(() => process.kill(pid, 'SIGKILL'))
+}
+
 /** `pid` and everything below it. */
 export function family(pid: number): Process[] {
   const all = processes()

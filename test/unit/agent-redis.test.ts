@@ -54,11 +54,12 @@ test('a service that cannot be served is refused', () => {
 })
 
 test('walls: the engine execs last, behind those that stand', () => {
-  const walls = { server: '/r', version: '7.0.0', network: true, uid: true, capabilities: true, cgroup: null, missing: [] }
+  const walls = { server: '/r', version: '7.0.0', network: true, uid: true, capabilities: true, cgroup: null, outlive: false, missing: [] }
   expect(engineCommand(walls, '/l', 9).join(' ')).toBe(
-    'flock -F -n -E 77 /l unshare -n setpriv --no-new-privs --pdeathsig KILL --reuid 9 --regid 9 --clear-groups --inh-caps=-all --bounding-set=-all /r -',
+    'flock -F -n -E 77 /l unshare -n setpriv --no-new-privs --pdeathsig KILL --reuid 9 --regid 9 --clear-groups --inh-caps=-all --bounding-set=-all /r --port 0 -',
   )
-  expect(engineCommand({ ...walls, network: false, capabilities: false }, '/l', null).join(' ')).toBe('flock -F -n -E 77 /l setpriv --no-new-privs --pdeathsig KILL /r -')
+  expect(engineCommand({ ...walls, network: false, capabilities: false }, '/l', null).join(' ')).toBe('flock -F -n -E 77 /l setpriv --no-new-privs --pdeathsig KILL /r --port 0 -')
+  expect(engineCommand({ ...walls, network: false, capabilities: false, outlive: true }, '/l', null).join(' ')).toBe('flock -F -n -E 77 /l setpriv --no-new-privs /r --port 0 -')
 })
 
 test('directories: made once, put away under another name, too long ones refused', () => {

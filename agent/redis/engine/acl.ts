@@ -19,6 +19,8 @@ export const DENIED_COMMANDS: readonly string[] = [
   'config', 'debug', 'module', 'pfdebug', 'pfselftest',
   // The process's life and its files: the agent decides when they are written.
   'shutdown', 'save', 'bgsave', 'bgrewriteaof',
+  // A debugged script is a fork of the whole process, as many as one likes, each alive as long as its client.
+  'script|debug',
   // Replication and clusters: the feed decides who copies whom. MIGRATE opens connections to any address.
   'replicaof', 'slaveof', 'sync', 'psync', 'replconf', 'failover', 'cluster', 'migrate',
   // One database is what was given out; SWAPDB also exchanges it under open connections.
@@ -29,10 +31,10 @@ export const DENIED_COMMANDS: readonly string[] = [
   'acl',
 ]
 /** Harmless parts of what is denied above. */
-const ALLOWED_AGAIN: readonly string[] = ['acl|whoami', 'acl|cat', 'acl|genpass']
+export const ALLOWED_AGAIN: readonly string[] = ['acl|whoami', 'acl|cat', 'acl|genpass']
 
 const AGENT_COMMANDS: readonly string[] = [
-  'ping', 'info', 'command', 'slowlog|get', 'script|kill', 'function|kill', 'config|set', 'acl|setuser', 'acl|deluser', 'replicaof', 'role', 'client|id', 'client|list', 'client|kill',
+  'ping', 'info', 'command', 'slowlog|get', 'script|kill', 'function|kill', 'config|set', 'acl|setuser', 'acl|deluser', 'acl|users', 'replicaof', 'role', 'client|id', 'client|list', 'client|kill',
   // Samples after an import are compared by their lengths; nothing of their contents is read.
   'randomkey', 'type', 'exists', 'strlen', 'llen', 'hlen', 'scard', 'zcard', 'xlen',
   // An import from where PSYNC is denied.

@@ -6,7 +6,7 @@ import { listenInNamespace, setLoopbackUp } from '../../../lib/kernel/namespaces
 import type { Plane } from '../../../lib/plane/plane.ts'
 import { BridgeBrain } from './bridge.ts'
 import type { PrimaryDial } from './bridge.ts'
-import type { OpenBridge } from './supervisor.ts'
+import type { OpenBridge } from './supervision.ts'
 
 /** In an empty namespace any port is free. */
 const PORT = 6379

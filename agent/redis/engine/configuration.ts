@@ -5,6 +5,7 @@
  * The engine reads it from its standard input: no secret lies on disk, the engine's uid needs no way to a file, and INFO
  * shows no path of ours. Durability: the append-only file is the only truth (`save ""`), sanitised payloads for RESTORE.
  */
+import { createHash } from 'node:crypto'
 import { agentRules, AGENT_USER, replicationRules, REPLICATION_USER, tenantRules } from './acl.ts'
 import type { EngineSpecification } from './specification.ts'
 
@@ -19,6 +20,34 @@ export const FIRST_EVICTION = 'volatile-random'
 const MAX_ENTRY_BYTES = 512 << 20
 const BUSY_MS = 5000
 
+/** The same for all, and for the whole run of an engine. */
+const FIXED: readonly string[] = [
+  'port 0',
+  'unixsocketperm 700',
+  'daemonize no',
+  'dir ./',
+  'logfile ""',
+  'save ""',
+  'appendonly yes',
+  'sanitize-dump-payload yes',
+  // A replica's sync starts at once instead of waiting 5 s for others to share it.
+  'repl-diskless-sync-delay 0',
+  // A dead link is seen within 20 s by both ends; the hop carries no keep-alive of its own.
+  'repl-ping-replica-period 5',
+  'repl-timeout 20',
+  'replica-read-only yes',
+  'replica-serve-stale-data yes',
+  `masteruser ${REPLICATION_USER}`,
+  // Not waiting for replicas: what was acknowledged is in the file.
+  'shutdown-timeout 0',
+  'enable-debug-command no',
+  'enable-module-command no',
+  'enable-protected-configs no',
+]
+
+/** An engine that was started with another mark can't be brought to this version's configuration while it runs. */
+export const CONFIGURATION_MARK = createHash('sha256').update([...FIXED, ...agentRules('')].join('\n')).digest('hex').slice(0, 16)
+
 export interface EngineSettings {
   readonly specification: EngineSpecification
   readonly agentPassword: string
@@ -29,40 +58,21 @@ export interface EngineSettings {
 export function engineConfiguration({ specification, agentPassword, primaryPort }: EngineSettings): string {
   const { service, primary, replicationSecret, appendFsync } = specification
   const lines = [
-    'port 0',
-    `unixsocket ${SOCKET_NAME}`,
-    'unixsocketperm 700',
-    'daemonize no',
-    'dir ./',
-    'logfile ""',
-    'save ""',
-    'appendonly yes',
+    ...FIXED,
     `appendfsync ${appendFsync}`,
-    'sanitize-dump-payload yes',
     `maxmemory ${memoryBytes(specification)}`,
     ...settings(specification).map(([name, value]) => `${name} ${value}`),
     // Answers that nobody reads, and half commands: beyond this Redis closes the largest connections.
     `maxmemory-clients ${clientBytes(specification)}`,
     `repl-backlog-size ${backlogBytes(specification)}`,
-    // A replica's sync starts at once instead of waiting 5 s for others to share it.
-    'repl-diskless-sync-delay 0',
-    // A dead link is seen within 20 s by both ends; the hop carries no keep-alive of its own.
-    'repl-ping-replica-period 5',
-    'repl-timeout 20',
-    'replica-read-only yes',
-    'replica-serve-stale-data yes',
-    `masteruser ${REPLICATION_USER}`,
     `masterauth ${quote(replicationSecret)}`,
-    // Not waiting for replicas: what was acknowledged is in the file.
-    'shutdown-timeout 0',
-    'enable-debug-command no',
-    'enable-module-command no',
-    'enable-protected-configs no',
     `proc-title-template "{title} nearcast ${service}"`,
     `user default ${tenantRules(specification.passwordSha256).join(' ')}`,
     `user ${REPLICATION_USER} ${replicationRules(replicationSecret).join(' ')}`,
     `user ${AGENT_USER} ${agentRules(agentPassword).join(' ')}`,
     ...(primary === null ? [] : [`replicaof 127.0.0.1 ${primaryPort}`]),
+    // Last: an engine that got only a part of this has nothing to listen to, and ends.
+    `unixsocket ${SOCKET_NAME}`,
   ]
   return `${lines.join('\n')}\n`
 }

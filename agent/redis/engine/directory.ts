@@ -1,8 +1,9 @@
 /**
  * The directories of engines.
  *
- *   <dataDir>/<service>/         the agent's, 0700: `lock`, `copied` (the primary of which a replica's file is a whole copy),
- *                                `usage` (what it has used this day and month)
+ *   <dataDir>/.agent             held by the agent that works here: no second one starts, ends or moves anything
+ *   <dataDir>/<service>/         the agent's, 0700: `lock`, `engine` (the one that was started last), `copied` (the primary of
+ *                                which a replica's file is a whole copy), `usage` (what it has used this day and month)
  *   <dataDir>/<service>/data/    the engine's, 0700, its own uid: append-only file, socket; the engine's working directory
  *   <dataDir>/removed/           what was deleted through the API, renamed; only operators delete data
  *
@@ -12,13 +13,18 @@
 import { chownSync, existsSync, lchownSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { NearcastError } from '../../../lib/errors.ts'
+import type { Descriptor } from '../../../lib/kernel/descriptor.ts'
+import { probeFfi } from '../../../lib/kernel/ffi.ts'
+import { lockFile } from '../../../lib/kernel/file-lock.ts'
 import { SOCKET_NAME } from './configuration.ts'
 
 const REMOVED = 'removed'
+const AGENT_LOCK = '.agent'
 const MAX_SOCKET_PATH_BYTES = 107
 
 export interface EngineDirectory {
   readonly lockFile: string
+  readonly noteFile: string
   readonly copiedFile: string
   readonly data: string
   readonly socket: string
@@ -30,6 +36,7 @@ export class EngineDirectories {
   readonly #dataDir: string
   /** null: engines run under the agent's uid. */
   readonly #firstUid: number | null
+  #lock: Descriptor | null = null
 
   constructor(dataDir: string, firstUid: number | null) {
     this.#dataDir = dataDir
@@ -37,8 +44,25 @@ export class EngineDirectories {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 })
   }
 
-  /** Makes what is missing. @throws NearcastError redis.path-too-long, and what the file system says */
+  /**
+   * From now on no other agent works here; where this one can't lock a file, the engines' own locks have to do.
+   * @throws NearcastError redis.locked, and what the file system says
+   */
+  hold(): void {
+    if (this.#lock !== null || probeFfi().answer !== 'yes') return
+    this.#lock = lockFile(join(this.#dataDir, AGENT_LOCK))
+    if (this.#lock === null) throw new NearcastError('redis.locked', `Another agent works in ${this.#dataDir}; each needs a dataDir of its own.`, { retryable: true })
+  }
+
+  /** Another agent may work here. Idempotent. */
+  release(): void {
+    this.#lock?.close()
+    this.#lock = null
+  }
+
+  /** Makes what is missing. @throws NearcastError redis.locked, redis.path-too-long, and what the file system says */
   prepare(service: string): EngineDirectory {
+    this.hold()
     const home = join(this.#dataDir, service)
     const data = join(home, 'data')
     const socket = join(data, SOCKET_NAME)
@@ -46,12 +70,16 @@ export class EngineDirectories {
       throw new NearcastError('redis.path-too-long', `${socket} has more than ${MAX_SOCKET_PATH_BYTES} bytes; choose a shorter dataDir.`)
     }
     mkdirSync(data, { recursive: true, mode: 0o700 })
-    return { lockFile: join(home, 'lock'), copiedFile: join(home, 'copied'), data, socket, uid: this.#own(data) }
+    return { lockFile: join(home, 'lock'), noteFile: join(home, 'engine'), copiedFile: join(home, 'copied'), data, socket, uid: this.#own(data) }
   }
 
   /** What its agent has counted of it. */
   usageFile(service: string): string {
     return join(this.#dataDir, service, 'usage')
+  }
+
+  has(service: string): boolean {
+    return existsSync(this.dataOf(service))
   }
 
   /** Where its engine keeps its files. */
@@ -66,8 +94,9 @@ export class EngineDirectories {
       .map(({ name }) => name)
   }
 
-  /** @returns where its data is now. */
+  /** @returns where its data is now. @throws NearcastError redis.locked, and what the file system says */
   retire(service: string, now: Date): string {
+    this.hold()
     const removed = join(this.#dataDir, REMOVED)
     mkdirSync(removed, { recursive: true, mode: 0o700 })
     const place = join(removed, `${service}-${now.toISOString().replaceAll(/[:.]/g, '')}`)
@@ -112,21 +141,31 @@ export function noteCopied({ copiedFile }: EngineDirectory, primary: string | nu
   renameSync(`${copiedFile}.new`, copiedFile)
 }
 
-/**
- * The pid of an engine that an agent left behind when it was killed between fork and pdeathsig: it holds the lock and
- * has no agent as parent any more. null when the holder is somebody's living child: then it isn't ours to end.
- */
-export function orphanedHolder({ lockFile, data }: EngineDirectory): number | null {
+/** Who holds the lock of an engine, as the kernel says; null: nobody that can be seen from here. */
+export function lockHolder({ lockFile: file }: EngineDirectory): number | null {
   try {
-    const { ino } = lstatSync(lockFile)
+    const { ino } = lstatSync(file)
     const holder = readFileSync('/proc/locks', 'utf8')
       .split('\n')
       .map((line) => line.trim().split(/\s+/))
       .find((words) => words[1] === 'FLOCK' && words[5]?.endsWith(`:${ino}`) === true)
     const pid = Number(holder?.[4] ?? 0)
-    if (pid <= 1) return null
+    return pid <= 1 ? null : pid
+  } catch {
+    return null
+  }
+}
+
+/**
+ * The pid of an engine of which its agent had no time to leave a note: it holds the lock and has no agent as parent any more.
+ * null when the holder is somebody's living child: then it isn't ours to end.
+ */
+export function orphanedHolder(directory: EngineDirectory): number | null {
+  const pid = lockHolder(directory)
+  if (pid === null) return null
+  try {
     const orphan = /^PPid:\t1$/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
-    return orphan && readlinkSync(`/proc/${pid}/cwd`) === data ? pid : null
+    return orphan && readlinkSync(`/proc/${pid}/cwd`) === directory.data ? pid : null
   } catch {
     return null
   }

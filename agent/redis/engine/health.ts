@@ -33,11 +33,17 @@ export class EngineHealth {
   readonly #password: string
   readonly #timeoutMs: number
   #client: RespClient | null = null
+  #refused = false
 
   constructor(path: string, password: string, timeoutMs: number) {
     this.#path = path
     this.#password = password
     this.#timeoutMs = timeoutMs
+  }
+
+  /** It doesn't take this agent's password: another one configured it, or nobody. */
+  get refused(): boolean {
+    return this.#refused
   }
 
   /** Never rejects. `replica`: asks for its link too. */
@@ -88,6 +94,7 @@ export class EngineHealth {
     const client = new RespClient(this.#path, { maxBytes: MAX_LIST_BYTES, maxDepth: 16 })
     this.#client = client
     const reply = await client.command(['AUTH', AGENT_USER, this.#password], this.#timeoutMs)
+    this.#refused = reply.kind === 'error'
     if (reply.kind !== 'text') client.close()
     return client
   }

@@ -6,33 +6,20 @@
  */
 import { spawn } from 'node:child_process'
 import type { ChildProcessByStdio } from 'node:child_process'
-import { mkdirSync, readlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
-import { setTimeout as delay } from 'node:timers/promises'
-import { NearcastError } from '../../../lib/errors.ts'
-import type { ErrorCode } from '../../../lib/errors.ts'
 import type { EngineDirectory } from './directory.ts'
+import type { EngineExit, EngineRun } from './run.ts'
+import { endInOrder } from './run.ts'
 import type { Walls } from './walls.ts'
 import { engineCommand, isLockConflict } from './walls.ts'
 
-const NAMESPACE_TIMEOUT_MS = 2000
-const NAMESPACE_POLL_MS = 1
-const SIGNAL_INTERVAL_MS = 100
 const TAIL_LINES = 20
 const MAX_LINE_CHARACTERS = 400
-const MAX_PROCESSES = 64
 
-export interface EngineExit {
-  readonly reason: ErrorCode
-  /** Code or signal, and the last thing it said. */
-  readonly detail: string
-}
-
-export class EngineProcess {
+export class EngineProcess implements EngineRun {
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>
   readonly #tail: string[] = []
-  /** Resolves once it has ended and been reaped. Never rejects. */
+  /** Reaped, too. */
   readonly exited: Promise<EngineExit>
   #over = false
 
@@ -66,46 +53,22 @@ export class EngineProcess {
     return this.#over
   }
 
-  /** `/proc/<pid>/ns/net` once that isn't ours any more. @throws NearcastError redis.crashed */
-  async ownNamespace(): Promise<string> {
-    const path = `/proc/${this.pid}/ns/net`
-    const ours = readlinkSync('/proc/self/ns/net')
-    const deadlineMs = performance.now() + NAMESPACE_TIMEOUT_MS
-    while (!this.#over && performance.now() < deadlineMs) {
-      const theirs = linkOf(path)
-      if (theirs !== null && theirs !== ours) return path
-      await delay(NAMESPACE_POLL_MS)
-    }
-    throw new NearcastError('redis.crashed', 'The engine never entered its own network namespace.')
-  }
-
-  /** Memory and number of processes; the kernel ends the engine, not its neighbours. */
-  limit(cgroup: string, service: string, memoryBytes: number): void {
-    const directory = join(cgroup, service)
-    mkdirSync(directory, { recursive: true })
-    writeFileSync(join(directory, 'memory.max'), String(memoryBytes))
-    writeFileSync(join(directory, 'pids.max'), String(MAX_PROCESSES))
-    writeFileSync(join(directory, 'cgroup.procs'), String(this.pid))
-  }
-
   configure(text: string): void {
     this.#child.stdin.end(text)
   }
 
-  /** SIGTERM writes and syncs the append-only file; SIGKILL follows. Idempotent. */
   async stop(timeoutMs: number): Promise<void> {
-    if (this.#over) return
-    this.#signal('SIGTERM')
-    // While a first append-only file is being written Redis refuses to end and forgets the signal.
-    const again = setInterval(() => this.#signal('SIGTERM'), SIGNAL_INTERVAL_MS)
-    const timer = setTimeout(() => this.kill(), timeoutMs)
-    await this.exited
-    clearInterval(again)
-    clearTimeout(timer)
+    if (!this.#over) await endInOrder(this.exited, timeoutMs, (name) => this.#signal(name))
   }
 
   kill(): void {
     this.#signal('SIGKILL')
+  }
+
+  /** One that has no configuration yet ends by itself: it finds its standard input closed. */
+  leave(): void {
+    this.#child.unref()
+    for (const stream of [this.#child.stdin, this.#child.stdout, this.#child.stderr]) stream.destroy()
   }
 
   #signal(signal: 'SIGTERM' | 'SIGKILL'): void {
@@ -128,13 +91,5 @@ export class EngineProcess {
     if (isLockConflict(code)) return { reason: 'redis.locked', detail: how }
     const full = /No space left on device|Disk quota exceeded|short write/i.test(said)
     return { reason: full ? 'redis.disk-full' : 'redis.crashed', detail: `${how}: ${this.#tail.at(-1) ?? 'it said nothing'}` }
-  }
-}
-
-function linkOf(path: string): string | null {
-  try {
-    return readlinkSync(path)
-  } catch {
-    return null
   }
 }

@@ -4,12 +4,13 @@
  *   starting -> up        answers PONG (a replica: and has finished its first copy)
  *   up -> down -> up      crashed or silent: unavailable at once, started again after 100 ms .. 10 s, doubling
  *   up -> resting -> up   ended because nobody used it; started again by the first one who asks
- *   any -> stopped        for good
+ *   any -> stopped        for good; or left, for the agent after this one
  *
  * Each supervisor minds its own engine: one that crash-loops costs its neighbours nothing. What it publishes is a reason
  * code, or null while clients may be sent here. A replica that once had its data stays available without its primary
  * (stale reads are allowed), after a restart too, and so does a database that can't write for a full disk (reads go on,
  * Redis refuses writes). An engine that has been silent for long is killed: what it acknowledged is in its file.
+ * One that an agent before this one has left is taken over as it runs, or replaced where that can't be done.
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -18,56 +19,28 @@ import { RespClient } from '../resp/client.ts'
 import type { Reply } from '../resp/reply-decoder.ts'
 import { asNearcastError, NearcastError } from '../../../lib/errors.ts'
 import type { ErrorCode } from '../../../lib/errors.ts'
-import type { Logger } from '../../../lib/log.ts'
 import { AGENT_USER, REPLICATION_USER } from './acl.ts'
-import { engineConfiguration, liveChanges, processMemoryBytes } from './configuration.ts'
-import type { EngineDirectories, EngineDirectory } from './directory.ts'
+import { limitEngine } from './cgroup.ts'
+import { CONFIGURATION_MARK, engineConfiguration, liveChanges, processMemoryBytes } from './configuration.ts'
+import type { EngineSettings } from './configuration.ts'
+import type { EngineDirectory } from './directory.ts'
 import { copiedFrom, noteCopied, orphanedHolder } from './directory.ts'
 import { Eviction } from './eviction.ts'
 import { EngineHealth } from './health.ts'
 import type { Health } from './health.ts'
-import { EngineProcess } from './process.ts'
-import type { EngineExit } from './process.ts'
+import { LeftEngine } from './left-engine.ts'
+import { ownNamespace } from './network-namespace.ts'
+import { agentPassword, startedTicks, writeNote } from './note.ts'
 import type { OccupiedEngine } from './occupied.ts'
+import { EngineProcess } from './process.ts'
+import type { EngineExit, EngineRun } from './run.ts'
 import type { EngineSpecification, EngineUser } from './specification.ts'
 import { sameSpecification } from './specification.ts'
 import { ScriptTime } from './script-time.ts'
-import type { StartTurns } from './start-turns.ts'
+import type { OpenBridge, SupervisorOptions } from './supervision.ts'
 import { takeCopy } from './take-copy.ts'
+import { takeOver } from './take-over.ts'
 import { OldLogins, renewedUsers, userCommands } from './users.ts'
-import type { Walls } from './walls.ts'
-
-export interface SupervisorTimes {
-  readonly healthIntervalMs: number
-  readonly silentTimeoutMs: number
-  readonly backoffMinMs: number
-  readonly backoffMaxMs: number
-  readonly stopTimeoutMs: number
-}
-
-/** A replica's way to its primary. `port` is where the engine finds it at 127.0.0.1. */
-export interface OpenBridge {
-  readonly port: number
-  close(): Promise<void>
-}
-
-export interface SupervisorOptions {
-  readonly walls: Walls
-  readonly directories: EngineDirectories
-  readonly times: SupervisorTimes
-  /** Shared by all engines of the agent. */
-  readonly turns: StartTurns
-  readonly log: Logger
-  /** `namespace` null: the engine shares the agent's. */
-  readonly openBridge: (service: string, namespace: string | null) => Promise<OpenBridge>
-  /** `reason` or `answers` has changed. */
-  readonly changed: () => void
-  readonly restarted: (service: string) => void
-  /** So many connections were ended because their password counts no more. */
-  readonly loginsEnded: (service: string, connections: number) => void
-  /** One of its scripts ran for longer than its plan allows. */
-  readonly scriptEnded: (service: string) => void
-}
 
 const FIRST_POLL_MS = 4
 const LAST_POLL_MS = 64
@@ -88,12 +61,13 @@ export class Supervisor {
   /** Runs that ended since the last long healthy one. */
   #failures = 0
   #socket: string | null = null
-  #process: EngineProcess | null = null
+  #process: EngineRun | null = null
   #bridge: OpenBridge | null = null
   #health: EngineHealth | null = null
   #password = ''
   /** The present run is being ended on purpose. */
   #restarting = false
+  #leaving = false
   #resting = false
   /** Asked for while it was resting, or about to: it starts without being called unavailable. */
   #roused = false
@@ -178,6 +152,11 @@ export class Supervisor {
     return true
   }
 
+  /** The present run was started by an agent before this one. */
+  get adopted(): boolean {
+    return this.#process instanceof LeftEngine
+  }
+
   get pid(): number | null {
     return this.#process === null || this.#process.over ? null : this.#process.pid
   }
@@ -220,8 +199,14 @@ export class Supervisor {
     this.#endRest()
     this.#set('redis.stopped', false)
     this.#wake?.()
-    await this.#process?.stop(this.#options.times.stopTimeoutMs)
+    if (!this.#leaving) await this.#process?.stop(this.#options.times.stopTimeoutMs)
     await this.#running
+  }
+
+  /** As `stop`, but the engine goes on for the next agent. */
+  async leave(): Promise<void> {
+    this.#leaving = true
+    await this.stop()
   }
 
   async #run(): Promise<void> {
@@ -262,14 +247,13 @@ export class Supervisor {
 
   /** One process, from its directory to its end. */
   async #runOnce(): Promise<EngineExit> {
-    const { walls, directories, times, turns } = this.#options
+    const { directories, times, turns } = this.#options
     const endTurn = await turns.take()
     this.#endTurn = endTurn
     try {
       if (this.#stopping.signal.aborted) return { reason: 'redis.stopped', detail: 'it was not started any more' }
       const directory = directories.prepare(this.#specification.service)
-      evictOrphan(directory)
-      const engine = new EngineProcess(walls, directory)
+      const engine = (await this.#findLeft(directory)) ?? this.#begin(directory)
       this.#process = engine
       try {
         await this.#configure(engine)
@@ -279,10 +263,11 @@ export class Supervisor {
         // One that ended says itself why.
         if (!engine.over) throw error
       } finally {
-        await engine.stop(times.stopTimeoutMs)
+        if (this.#leaving) engine.leave()
+        else await engine.stop(times.stopTimeoutMs)
         await this.#closeBridge()
       }
-      return await engine.exited
+      return this.#leaving ? { reason: 'redis.stopped', detail: 'it was left running' } : await engine.exited
     } catch (error) {
       const { code, message } = asNearcastError(error)
       const full = error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
@@ -292,22 +277,55 @@ export class Supervisor {
     }
   }
 
-  async #configure(engine: EngineProcess): Promise<void> {
-    const { walls } = this.#options
-    const specification = this.#specification
-    const namespace = walls.network ? await engine.ownNamespace() : null
-    if (walls.cgroup !== null) engine.limit(walls.cgroup, specification.service, processMemoryBytes(specification))
-    if (specification.primary !== null) this.#bridge = await this.#options.openBridge(specification.service, namespace)
-    this.#password = randomBytes(32).toString('hex')
-    engine.configure(engineConfiguration(this.#settings(specification)))
+  /** One of an agent before this one, unless it has to be replaced. */
+  async #findLeft(directory: EngineDirectory): Promise<LeftEngine | null> {
+    const { walls, times, key, log } = this.#options
+    const { service } = this.#specification
+    const left = LeftEngine.find(directory)
+    if (left === null) {
+      evictOrphan(directory)
+      return null
+    }
+    const why = !walls.outlive ? 'engines end with this agent' : !left.runs(walls.server) ? 'its program is another one now' : left.note.configuration !== CONFIGURATION_MARK ? 'its configuration is that of another version' : null
+    this.#password = agentPassword(key, service, left.note.nonce)
+    if (why === null) return left
+    log.info({ service, pid: left.pid, why }, 'an engine that was left is replaced')
+    await left.stop(times.stopTimeoutMs)
+    return null
   }
 
-  #settings(specification: EngineSpecification): { specification: EngineSpecification; agentPassword: string; primaryPort: number } {
+  #begin(directory: EngineDirectory): EngineProcess {
+    const { walls, key } = this.#options
+    const nonce = randomBytes(16).toString('hex')
+    this.#password = agentPassword(key, this.#specification.service, nonce)
+    const engine = new EngineProcess(walls, directory)
+    const ticks = startedTicks(engine.pid)
+    // Before it is configured: from then on it may outlive this agent.
+    try {
+      if (ticks !== null) writeNote(directory, { pid: engine.pid, startedTicks: ticks, nonce, configuration: CONFIGURATION_MARK })
+    } catch (error) {
+      // A full disk: the next agent replaces it.
+      this.#options.log.debug({ service: this.#specification.service, cause: asNearcastError(error).message }, 'the engine could not be noted')
+    }
+    return engine
+  }
+
+  /** All that has to be true before it serves; a new one has waited for that. */
+  async #configure(engine: EngineRun): Promise<void> {
+    const { walls, openBridge } = this.#options
+    const specification = this.#specification
+    const namespace = walls.network ? await ownNamespace(engine) : null
+    if (walls.cgroup !== null) limitEngine(walls.cgroup, specification.service, engine.pid, processMemoryBytes(specification))
+    if (specification.primary !== null) this.#bridge = await openBridge(specification.service, namespace)
+    if (engine instanceof EngineProcess) engine.configure(engineConfiguration(this.#settings(specification)))
+  }
+
+  #settings(specification: EngineSpecification): EngineSettings {
     return { specification, agentPassword: this.#password, primaryPort: this.#bridge?.port ?? NO_PORT }
   }
 
   /** Until the process ends. Polls fast while something is awaited, then once per interval. */
-  async #watch(engine: EngineProcess, directory: EngineDirectory, health: EngineHealth): Promise<void> {
+  async #watch(engine: EngineRun, directory: EngineDirectory, health: EngineHealth): Promise<void> {
     const { healthIntervalMs, silentTimeoutMs } = this.#options.times
     this.#health = health
     this.#eviction.reset()
@@ -320,7 +338,7 @@ export class Supervisor {
       const replica = this.#specification.primary !== null
       const checkedMs = performance.now()
       const found = await health.check(replica)
-      if (found.state === 'well' && !equipped) equipped = await this.#setUsers(health, [])
+      if (!equipped && ((found.state === 'well' && !found.busy) || health.refused)) equipped = await this.#equip(engine, health)
       if (engine.over || this.#restarting || this.#stopping.signal.aborted) break
       this.#noteDetails(found)
       await this.#keepPlan(engine, health, found)
@@ -336,10 +354,31 @@ export class Supervisor {
       pollMs = reason === null ? healthIntervalMs : Math.min(LAST_POLL_MS, pollMs * 2)
       await this.#pause(pollMs)
     }
+    // Found while it was ending, or replaced: no failure of this agent's.
+    if (!equipped && engine instanceof LeftEngine) this.#restarting = true
     health.close()
     this.#oldLogins.stop()
     this.#health = null
     this.#linked = null
+  }
+
+  /** @returns false: not yet */
+  async #equip(engine: EngineRun, health: EngineHealth): Promise<boolean> {
+    if (!(engine instanceof LeftEngine)) return this.#setUsers(health, [])
+    const { times, log, adopted } = this.#options
+    const { service } = this.#specification
+    const taken = await takeOver(health, this.#settings(this.#specification))
+    if (typeof taken === 'string') {
+      if (engine.over || this.#stopping.signal.aborted) return false
+      log.info({ service, pid: engine.pid, why: taken }, 'an engine that was left is replaced')
+      this.#restarting = true
+      void engine.stop(times.stopTimeoutMs)
+      return false
+    }
+    if (!(await this.#setUsers(health, taken.users))) return false
+    log.info({ service, pid: engine.pid }, 'an engine that was left goes on')
+    adopted(service)
+    return true
   }
 
   /** Written when it changes; what couldn't be written is tried with the next check. */
@@ -353,7 +392,7 @@ export class Supervisor {
     }
   }
 
-  async #keepPlan(engine: EngineProcess, health: EngineHealth, { busy }: Health): Promise<void> {
+  async #keepPlan(engine: EngineRun, health: EngineHealth, { busy }: Health): Promise<void> {
     const { service, limits, eviction } = this.#specification
     if (eviction) await this.#eviction.look(health)
     if (limits.scriptMs === undefined) return
@@ -370,7 +409,7 @@ export class Supervisor {
     connection.close()
   }
 
-  #killSilent(engine: EngineProcess, silentMs: number): void {
+  #killSilent(engine: EngineRun, silentMs: number): void {
     this.#options.log.error({ service: this.#specification.service, code: 'redis.not-answering', silentMs: Math.round(silentMs) }, 'the engine is silent and is killed')
     engine.kill()
   }
@@ -413,7 +452,7 @@ export class Supervisor {
   }
 
   /** @returns false when the engine didn't answer. A user whose rules it doesn't know is left out. */
-  async #setUsers(connection: EngineHealth, before: readonly EngineUser[]): Promise<boolean> {
+  async #setUsers(connection: EngineHealth, before: readonly Pick<EngineUser, 'name'>[]): Promise<boolean> {
     const { service, users } = this.#specification
     const commands = userCommands(before, users)
     const replies = commands.length === 0 ? [] : await connection.ask(commands)

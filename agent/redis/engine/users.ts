@@ -11,7 +11,7 @@ import { tenantRules } from './acl.ts'
 import type { EngineSpecification, EngineUser } from './specification.ts'
 
 /** What brings an engine from `before` to `wanted`. DELUSER ends the user's connections. */
-export function userCommands(before: readonly EngineUser[], wanted: readonly EngineUser[]): string[][] {
+export function userCommands(before: readonly Pick<EngineUser, 'name'>[], wanted: readonly EngineUser[]): string[][] {
   const gone = before.filter(({ name }) => !wanted.some((user) => user.name === name))
   return [
     ...gone.map(({ name }) => ['ACL', 'DELUSER', name]),

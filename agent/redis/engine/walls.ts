@@ -3,15 +3,16 @@
  *
  *   flock      one process per data directory: the engine inherits the lock and holds it as long as it lives
  *   unshare    an EMPTY network namespace: nothing inside can be reached or reached out of, but the Unix socket
- *   setpriv    no new privileges, no capabilities, own uid, and the end of the agent is the end of the engine
+ *   setpriv    no new privileges, no capabilities, own uid
  *
- * Every link of the chain execs the next, so the pid of the first is the engine's. Engines die with their agent
- * (pdeathsig KILL): the append-only file makes that safe, and no engine ever runs unwatched.
+ * Every link of the chain execs the next, so the pid of the first is the engine's. Where engines don't outlive their agent,
+ * the kernel ends them with it (pdeathsig KILL), and the append-only file makes that safe.
  */
 import { execFileSync } from 'node:child_process'
 import { accessSync, constants, readFileSync } from 'node:fs'
 import { delimiter, isAbsolute, join } from 'node:path'
 import { NearcastError } from '../../../lib/errors.ts'
+import { probeProcessHandles } from '../../../lib/kernel/process-handle.ts'
 
 export interface Walls {
   /** Absolute path of the server. */
@@ -24,6 +25,8 @@ export interface Walls {
   readonly capabilities: boolean
   /** cgroup v2 directory with a memory controller; null: no limits. */
   readonly cgroup: string | null
+  /** Engines go on when their agent ends, and the next one takes them over. */
+  readonly outlive: boolean
   /** Why something isn't in force, in words. */
   readonly missing: readonly string[]
 }
@@ -32,8 +35,15 @@ const LOCK_CONFLICT = 77
 const PROBE_TIMEOUT_MS = 5000
 const INSTALL = 'install the packages redis-server (or valkey-server) and util-linux'
 
+interface WallSettings {
+  readonly server?: string | undefined
+  readonly firstUid: number
+  readonly cgroup?: string | undefined
+  readonly outliveAgent: boolean
+}
+
 /** Blocks for some 10 ms. @throws NearcastError redis.missing, redis.too-old */
-export function probeWalls({ server, firstUid, cgroup }: { server?: string | undefined; firstUid: number; cgroup?: string | undefined }): Walls {
+export function probeWalls({ server, firstUid, cgroup, outliveAgent }: WallSettings): Walls {
   const path = server === undefined ? (find('redis-server') ?? find('valkey-server')) : find(server)
   if (path === null) throw new NearcastError('redis.missing', `No ${server ?? 'redis-server'} here; ${INSTALL}, or set redis.server.`)
   const version = checkedVersion(path)
@@ -47,13 +57,15 @@ export function probeWalls({ server, firstUid, cgroup }: { server?: string | und
     capabilities: allows(['setpriv', '--inh-caps=-all', '--bounding-set=-all', 'true']),
     cgroup: cgroup !== undefined && limitsMemory(cgroup) ? cgroup : null,
   }
+  const mortal = outliveAgent ? mortalBecause() : null
   const missing = [
     ...(found.network ? [] : ['no own network namespace: this user may not make one']),
     ...(found.uid ? [] : ['no own uid: the agent is not root, or its user namespace maps no other uid']),
     ...(found.capabilities ? [] : ['capabilities not dropped: the agent has no CAP_SETPCAP (and so none to give)']),
     ...(found.cgroup === null ? [cgroup === undefined ? 'no cgroup limits: redis.cgroup is not set' : `no cgroup limits: ${cgroup} is no writable cgroup v2 with memory`] : []),
+    ...(mortal === null ? [] : [`engines end with this agent: ${mortal}`]),
   ]
-  return { server: path, version, ...found, missing }
+  return { server: path, version, ...found, outlive: outliveAgent && mortal === null, missing }
 }
 
 /**
@@ -71,11 +83,21 @@ export function engineCommand(walls: Walls, lockFile: string, uid: number | null
   return [
     'flock', '-F', '-n', '-E', String(LOCK_CONFLICT), lockFile,
     ...(walls.network ? ['unshare', '-n'] : []),
-    'setpriv', '--no-new-privs', '--pdeathsig', 'KILL',
+    'setpriv', '--no-new-privs',
+    ...(walls.outlive ? [] : ['--pdeathsig', 'KILL']),
     ...(uid === null ? [] : ['--reuid', String(uid), '--regid', String(uid), '--clear-groups']),
     ...(walls.capabilities ? ['--inh-caps=-all', '--bounding-set=-all'] : []),
-    walls.server, '-',
+    // Without a port, and the socket that its configuration ends with, it ends: so does one whose agent ended before it was
+    // configured.
+    walls.server, '--port', '0', '-',
   ]
+}
+
+/** Why this agent's engines can't go on after it; null: they can. */
+function mortalBecause(): string | null {
+  if (process.pid === 1) return 'it is process 1, with which all others end'
+  const handles = probeProcessHandles()
+  return handles.answer === 'yes' ? null : `no way to watch them again (${handles.reason})`
 }
 
 export function isLockConflict(exitCode: number | null): boolean {

@@ -91,8 +91,9 @@ export class Statistics {
     if (info?.kind !== 'text' || counted === null) return
     const sample = engineSample(info.text)
     const before = this.#known.get(service)
-    const since = before?.pid === pid ? before.sample : null
-    // Of a run that this agent didn't see begin: it began with the agent, which ends all engines before.
+    // Of a run that an agent before this one began: that one has counted what came before, but for the last seconds.
+    const first = supervisor.adopted ? sample : null
+    const since = before?.pid === pid ? before.sample : first
     counted.looked(sample.hits - (since?.hits ?? 0), sample.misses - (since?.misses ?? 0))
     if (!isRead(service)) counted.counted(Math.max(0, sample.commands - (since?.commands ?? 0)))
     const nowAt = nowMs()
