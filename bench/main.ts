@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- proxy | redis [--rounds n] [--only a,b] [--quick] [--json] [--write]`: what a connection costs through Nearcast
+ * `npm run bench -- proxy | redis | wireguard [--rounds n] [--only a,b] [--quick] [--json] [--write]`: what a connection costs through Nearcast
  * and through others, side by side; what a database costs beside that. Runs itself again inside namespaces of its own (world.ts), as root or any other user.
  */
 import { spawn } from 'node:child_process'
@@ -25,6 +25,7 @@ import { idle } from './scenarios/idle.ts'
 import { REDIS_SCENARIOS } from './scenarios/redis.ts'
 import { calm, saturated, wholePathRequests } from './scenarios/requests.ts'
 import { isolation, makeWorld } from './world.ts'
+import { run as runWireguard, USAGE as WIREGUARD_USAGE, wireguardOptions } from './wireguard/main.ts'
 
 interface Subject {
   readonly peers: readonly Peer[]
@@ -39,6 +40,7 @@ const SUBJECTS: Readonly<Record<string, Subject>> = {
 }
 const USAGE = Object.entries(SUBJECTS)
   .map(([name, { scenarios }]) => `usage: npm run bench -- ${name} [--rounds n] [--only ${scenarios.map(({ id }) => id).join(',')}] [--quick] [--json]${name === 'proxy' ? ' [--write]' : ''}`)
+  .concat(WIREGUARD_USAGE)
   .join('\n')
 const INSIDE = 'NEARCAST_BENCH_INSIDE'
 const ROUNDS = 20
@@ -69,8 +71,8 @@ function optionsOf(words: readonly string[]): Options {
   return { subject, scenarios, rounds, quick: values.quick ?? false, json: values.json ?? false, write: values.write ?? false }
 }
 
-async function runInside(): Promise<number> {
-  const missing = ['redis-server', 'redis-benchmark', 'redis-cli', 'openssl', 'ip'].filter((name) => firstLine(name, '--version') === null)
+async function runInside(needed: readonly string[]): Promise<number> {
+  const missing = needed.filter((name) => firstLine(name, '--version') === null)
   if (missing.length > 0) throw new Error(`The bench needs ${missing.join(', ')}: install them first.`)
   const [command = '', ...words] = [...isolation(), process.execPath, ...process.argv.slice(1)]
   const child = spawn(command, words, { stdio: 'inherit', env: { ...process.env, [INSIDE]: '1' } })
@@ -79,6 +81,17 @@ async function runInside(): Promise<number> {
     child.on('error', reject)
     child.on('exit', (code) => resolve(code ?? 1))
   })
+}
+
+/** Words that make no sense are found before anything is started. */
+function measure(words: readonly string[]): () => Promise<void> {
+  const options = optionsOf(words)
+  return () => run(options)
+}
+
+function measureWireguard(words: readonly string[]): () => Promise<void> {
+  const options = wireguardOptions(words)
+  return () => runWireguard(options)
 }
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`)
@@ -115,9 +128,11 @@ try {
     await import('./tables.ts')
     process.exit()
   }
-  const options = optionsOf(process.argv.slice(2))
-  if (process.env[INSIDE] === '1') await run(options).finally(() => setTimeout(() => process.exit(1), EXIT_TIMEOUT_MS).unref())
-  else process.exitCode = await runInside()
+  const words = process.argv.slice(2)
+  const isWireguard = words[0] === 'wireguard'
+  const act = isWireguard ? measureWireguard(words.slice(1)) : measure(words)
+  if (process.env[INSIDE] === '1') await act().finally(() => setTimeout(() => process.exit(1), EXIT_TIMEOUT_MS).unref())
+  else process.exitCode = await runInside(isWireguard ? ['openssl', 'ip', 'nsenter', 'ping', 'wg', 'wireguard-go'] : ['redis-server', 'redis-benchmark', 'redis-cli', 'openssl', 'ip'])
 } catch (error) {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
   process.exitCode = 1

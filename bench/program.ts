@@ -16,6 +16,7 @@ const KEPT_CHARACTERS = 4000
 export class Program {
   readonly #child: ChildProcess
   readonly #name: string
+  readonly #closed: Promise<unknown>
   #output = ''
 
   constructor(command: string, words: readonly string[], env: Readonly<Record<string, string>> = {}) {
@@ -24,6 +25,7 @@ export class Program {
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => (this.#output = (this.#output + text).slice(-KEPT_CHARACTERS)))
     }
+    this.#closed = once(this.#child, 'close').catch(() => undefined)
     this.#child.on('error', (error) => (this.#output += error.message))
   }
 
@@ -33,12 +35,12 @@ export class Program {
 
   /** Until `text` was printed. @throws Error with what it said when it ends or takes too long. */
   async says(text: string): Promise<this> {
-    return await this.#until(() => this.#output.includes(text))
+    return await this.until(() => this.#output.includes(text))
   }
 
   /** Until it accepts there. */
   async accepts(place: NetConnectOpts): Promise<this> {
-    return await this.#until(() => accepts(place))
+    return await this.until(() => accepts(place))
   }
 
   async stop(): Promise<void> {
@@ -50,7 +52,17 @@ export class Program {
     clearTimeout(timer)
   }
 
-  async #until(condition: () => boolean | Promise<boolean>): Promise<this> {
+  /** All that it has printed, once it has ended by itself. @throws Error when it fails, or takes too long */
+  async ended(timeoutMs: number): Promise<string> {
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), timeoutMs)
+    await this.#closed
+    clearTimeout(timer)
+    if (this.#child.exitCode !== 0) throw new Error(`${this.#name} failed: ${this.#output.trim()}`)
+    return this.#output
+  }
+
+  /** @throws Error with what it said when it ends or takes too long. */
+  async until(condition: () => boolean | Promise<boolean>): Promise<this> {
     const startedMs = performance.now()
     while (!(await condition())) {
       const ended = this.#child.exitCode !== null || this.#child.signalCode !== null || this.#child.pid === undefined

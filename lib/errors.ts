@@ -147,6 +147,7 @@ export const CODES = {
   'receiver.unreachable': 502,
   'wireguard.key-invalid': 400,
   'wireguard.key-taken': 409,
+  'wireguard.path-unavailable': 501,
   'wireguard.peer-not-found': 404,
   'wireguard.tun-unavailable': 501,
 } as const satisfies Record<string, number>

@@ -14,6 +14,7 @@ const SOCK_DGRAM = 2
 const SOCK_CLOEXEC = 0o2000000
 const SOL_SOCKET = 1
 const SO_REUSEADDR = 2
+const SO_MARK = 36
 const IPPROTO_IPV6 = 41
 const IPV6_V6ONLY = 26
 const BACKLOG = 511
@@ -49,13 +50,17 @@ function orFail(result: number, where: string): void {
   throw new NearcastError('listen.failed', `Can't listen on ${where}: ${errno}.`)
 }
 
-/** A bound UDP socket as a bare descriptor, likewise. `port` 0 lets the kernel pick one. @throws NearcastError listen.in-use, listen.failed */
-export function bindUdp(host: string, port: number): ListeningSocket {
+/**
+ * A bound UDP socket as a bare descriptor, likewise. `port` 0 lets the kernel pick one. `mark`: of all that it sends, for
+ * rules of routing; needs CAP_NET_ADMIN. @throws NearcastError listen.in-use, listen.failed, kernel.call-failed
+ */
+export function bindUdp(host: string, port: number, mark?: number): ListeningSocket {
   const calls = systemCalls()
   const { family, bytes } = encodeSocketAddress(host, port)
   const fd = check(calls.socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0), 'socket')
   try {
     if (family === AF_INET6) check(calls.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, int32(1), 4), 'IPV6_V6ONLY')
+    if (mark !== undefined) check(calls.setsockopt(fd, SOL_SOCKET, SO_MARK, int32(mark), 4), 'SO_MARK')
     orFail(calls.bind(fd, bytes, bytes.length), `UDP ${family === AF_INET6 ? `[${host}]` : host}:${port}`)
     return { fd, port: decodeSocketAddress(nameOf(fd)).port }
   } catch (error) {
@@ -67,6 +72,11 @@ export function bindUdp(host: string, port: number): ListeningSocket {
 /** Of a socket that somebody else has opened. @throws NearcastError kernel.call-failed when it is none */
 export function socketFamily(fd: number): 4 | 6 {
   return nameOf(fd).readUInt16LE(0) === AF_INET6 ? 6 : 4
+}
+
+/** Likewise. */
+export function boundPort(fd: number): number {
+  return decodeSocketAddress(nameOf(fd)).port
 }
 
 function nameOf(fd: number): Buffer {

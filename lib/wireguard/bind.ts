@@ -17,6 +17,11 @@ export interface Bind {
   open(receive: (datagram: Uint8Array, from: Endpoint) => void): Promise<void>
   /** Never throws and never waits: what can't be sent is lost, as on the way. `datagram` belongs to the bind from here on. */
   send(datagram: Uint8Array, to: Endpoint): void
+  /**
+   * Where the next datagram to `to` may be written, so that it needn't be copied: `send` it next, or don't. It isn't zeroed.
+   * @returns null when it is better written elsewhere, as where a bind has no such place
+   */
+  room?(bytes: number, to: Endpoint): Uint8Array | null
   /** Idempotent. Nothing is received afterwards. */
   close(): Promise<void>
 }

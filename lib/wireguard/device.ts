@@ -40,7 +40,7 @@ export class Device {
       clock,
       mtu: tun.mtu,
       random: (count) => new Uint8Array(randomBytes(count)),
-      output: { send: (datagram, to) => bind.send(datagram, to), deliver: (packet) => tun.write(packet) },
+      output: { send: (datagram, to) => bind.send(datagram, to), room: (bytes, to) => bind.room?.(bytes, to) ?? null, deliver: (packet) => tun.write(packet) },
     })
   }
 

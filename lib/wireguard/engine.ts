@@ -36,6 +36,8 @@ export interface Clock {
 export interface EngineOutput {
   /** The datagram belongs to the callee. */
   send(datagram: Uint8Array, to: Endpoint): void
+  /** As a bind's. */
+  room?(bytes: number, to: Endpoint): Uint8Array | null
   /** A packet from a peer, which may be used during the call only. */
   deliver(packet: Uint8Array, publicKey: string): void
 }
@@ -162,7 +164,8 @@ export class Engine {
     for (const peer of this.#peers.values()) {
       yield {
         publicKey: peer.publicKey.text,
-        endpoint: peer.endpoint,
+        // A bind's own may say more.
+        endpoint: peer.endpoint === null ? null : { host: peer.endpoint.host, port: peer.endpoint.port },
         allowedIps: this.#allowedIps.prefixesOf(peer).map(formatPrefix),
         receivedBytes: peer.receivedBytes,
         sentBytes: peer.sentBytes,
@@ -319,9 +322,10 @@ export class Engine {
   }
 
   #sealAndSend(peer: Peer, session: Session, packet: Uint8Array, to: Endpoint, nowMs: number): void {
-    const datagram = session.seal(packet, this.#mtu)
+    const { output } = this.#options
+    const datagram = session.seal(packet, this.#mtu, (bytes) => output.room?.(bytes, to) ?? null)
     peer.sentBytes += datagram.length
-    this.#options.output.send(datagram, to)
+    output.send(datagram, to)
     peer.timers.packetSent(nowMs)
     if (packet.length > 0) peer.timers.dataSent(nowMs)
     if (session.isWorn || (session.isInitiator && nowMs - session.sinceMs >= REKEY_AFTER_MS)) this.#wantHandshake(peer, nowMs)

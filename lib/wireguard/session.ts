@@ -39,14 +39,16 @@ export class Session {
     return this.#counter > REKEY_AFTER_MESSAGES
   }
 
-  /** Only when it isn't over. Padded up to `mtu` at most. */
-  seal(packet: Uint8Array, mtu: number): Uint8Array {
+  /** Only when it isn't over. Padded up to `mtu` at most. `room` says where the datagram may stand. */
+  seal(packet: Uint8Array, mtu: number, room?: (bytes: number) => Uint8Array | null): Uint8Array {
     const padded = Math.ceil(packet.length / PADDING_BYTES) * PADDING_BYTES
     const length = packet.length > mtu ? packet.length : Math.min(padded, mtu)
-    const datagram = new Uint8Array(TRANSPORT_HEADER_BYTES + length + TAG_BYTES)
+    const bytes = TRANSPORT_HEADER_BYTES + length + TAG_BYTES
+    const datagram = room?.(bytes) ?? new Uint8Array(bytes)
     const counter = this.#counter++
     writeTransportHeader(datagram, this.remoteIndex, counter)
     datagram.set(packet, TRANSPORT_HEADER_BYTES)
+    datagram.fill(0, TRANSPORT_HEADER_BYTES + packet.length, TRANSPORT_HEADER_BYTES + length)
     const body = datagram.subarray(TRANSPORT_HEADER_BYTES)
     this.#sending.seal(counter, body.subarray(0, length), body)
     return datagram

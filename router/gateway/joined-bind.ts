@@ -38,6 +38,10 @@ export class JoinedBind implements Bind {
     if (isJoined(to)) to.via.send(datagram, to.there)
   }
 
+  room(bytes: number, to: Endpoint): Uint8Array | null {
+    return isJoined(to) ? (to.via.room?.(bytes, to.there) ?? null) : null
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#binds.map((bind) => bind.close()))
   }

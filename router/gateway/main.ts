@@ -23,8 +23,8 @@ import { exitWith, keepCompiled } from '../../lib/program.ts'
 import { VERSION } from '../../lib/version.ts'
 import type { Bind } from '../../lib/wireguard/bind.ts'
 import { Device } from '../../lib/wireguard/device.ts'
-import { KernelTun } from '../../lib/wireguard/kernel-tun.ts'
-import { UdpBind } from '../../lib/wireguard/udp-bind.ts'
+import { choosePath, kernelTun, udpBind } from '../../lib/wireguard/path.ts'
+import type { PathChoice } from '../../lib/wireguard/path.ts'
 import type { GatewayConfig } from './config.ts'
 import { gatewayConfig } from './config.ts'
 import { GuardedTun } from './guarded-tun.ts'
@@ -51,11 +51,12 @@ async function run(config: GatewayConfig): Promise<void> {
   const identity = await obtainIdentity({ kind: 'gateway', ...config, reachedAt: () => ({ gateway }), log, lifecycle })
 
   const { name, mtu } = config.tun
-  const tun = new KernelTun(name, mtu)
+  const path = choosePath(config.wireguard.path)
+  const tun = kernelTun(path, name, mtu)
   const guarded = new GuardedTun(tun, prefix)
   const { handshakesPerSecond, maxPeers, idleSeconds } = config.wireguard
   const sockets = webSocketBind(websocket)
-  const bind = new JoinedBind([...config.wireguard.listen.map(bindOf), ...(sockets === null ? [] : [sockets])])
+  const bind = new JoinedBind([...config.wireguard.listen.map((listen) => bindOf(listen, path)), ...(sockets === null ? [] : [sockets])])
   const device = new Device({ privateKey, bind, tun: guarded, handshakesPerSecond, admit: (key) => peers.admit(key) })
   const peers = new GatewayPeers({ device, prefix, idleMs: 1000 * idleSeconds, maxInstalled: maxPeers, nowMs: Date.now })
   await device.open()
@@ -80,7 +81,7 @@ async function run(config: GatewayConfig): Promise<void> {
       throw new NearcastError('feed.ask-failed', `A gateway of this version can't answer "${question}".`)
     },
   })
-  gatewayMetrics(metrics, { device, tun: guarded, peers, webSockets: () => sockets?.connections ?? 0, feed: () => ({ state: reader.state, revision: reader.revision }) })
+  gatewayMetrics(metrics, { path: path.name, device, tun: guarded, peers, webSockets: () => sockets?.connections ?? 0, feed: () => ({ state: reader.state, revision: reader.revision }) })
   const ready = (): string[] => (lifecycle.state === 'ready' ? [] : [lifecycle.state])
   const admin = config.admin.listen === undefined ? null : await startAdmin({ listen: config.admin.listen, metrics, ready })
   if (admin) lifecycle.started('admin', () => admin.close())
@@ -88,7 +89,7 @@ async function run(config: GatewayConfig): Promise<void> {
   await reader.start()
   if (lifecycle.state !== 'starting') return
   announceReady(lifecycle)
-  log.info({ id: config.id, region: config.region, port: device.port, interface: tun.name, publicKey, adminPort: admin?.port ?? null }, 'ready')
+  log.info({ id: config.id, region: config.region, port: device.port, interface: tun.name, path: path.name, reason: path.reason, publicKey, adminPort: admin?.port ?? null }, 'ready')
   keepCompiled()
 }
 
@@ -103,12 +104,12 @@ async function apply(table: FeedTable, changes: Changes, peers: GatewayPeers, ro
   }
 }
 
-function bindOf(listen: string): Bind {
+function bindOf(listen: string, path: PathChoice): Bind {
   const target = parseListen(listen)
   if (target.kind === 'unix') throw new NearcastError('config.invalid', `wireguard.listen: ${listen} takes no datagrams.`)
-  if (target.kind === 'fd') return new UdpBind({ fd: target.fd })
+  if (target.kind === 'fd') return udpBind(path, { fd: target.fd })
   const isIpv6 = target.host.includes(':')
-  return new UdpBind({ port: target.port, ipv4: isIpv6 ? null : target.host, ipv6: isIpv6 ? target.host : null })
+  return udpBind(path, { port: target.port, ipv4: isIpv6 ? null : target.host, ipv6: isIpv6 ? target.host : null })
 }
 
 function webSocketBind({ listen, certificate, key, maxConnections }: GatewayConfig['websocket']): GatewayWebSocketBind | null {

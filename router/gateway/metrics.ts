@@ -5,6 +5,7 @@ import type { GuardedTun } from './guarded-tun.ts'
 import type { GatewayPeers } from './peers.ts'
 
 export interface GatewayState {
+  readonly path: 'fast' | 'portable'
   readonly device: Pick<Device, 'drops'>
   readonly tun: Pick<GuardedTun, 'drops' | 'bytes' | 'packets'>
   readonly peers: Pick<GatewayPeers, 'known' | 'installed' | 'refused'>
@@ -12,7 +13,8 @@ export interface GatewayState {
   readonly feed: () => { readonly state: string; readonly revision: number }
 }
 
-export function gatewayMetrics(metrics: Metrics, { device, tun, peers, webSockets, feed }: GatewayState): void {
+export function gatewayMetrics(metrics: Metrics, { path, device, tun, peers, webSockets, feed }: GatewayState): void {
+  metrics.gauge('path', '1 for how packets come and go', ['path'], (gauge) => gauge.set({ path }, 1))
   metrics.gauge('peers', 'WireGuard peers: that the feed names, and that are in the device', ['state'], (gauge) => {
     gauge.set({ state: 'known' }, peers.known)
     gauge.set({ state: 'installed' }, peers.installed)

@@ -161,7 +161,7 @@ test('the doctor answers yes, no or unknown for everything, and says what to do 
   const { code, stdout } = await nearcast(['doctor', '--json'])
   expect(code).toBe(0)
   const { findings } = JSON.parse(stdout) as { findings: { id: string; answer: string; reason: string; todo?: string }[] }
-  expect(findings.map(({ id }) => id)).toEqual(expect.arrayContaining(['user-namespaces', 'io_uring', 'tproxy', 'netem', 'tun', 'nofile', 'ephemeral-ports']))
+  expect(findings.map(({ id }) => id)).toEqual(expect.arrayContaining(['user-namespaces', 'io_uring', 'wireguard-fast-path', 'tproxy', 'netem', 'tun', 'nofile', 'ephemeral-ports']))
   for (const { answer, reason, todo } of findings) {
     expect(['yes', 'no', 'unknown']).toContain(answer)
     expect(reason).not.toBe('')

@@ -17,6 +17,7 @@ import { afterAll, afterEach, expect, test } from 'vitest'
 import { clampPrivate, encodeKey, KeyPair } from '../../lib/wireguard/keys.ts'
 import { nodeAt } from '../support/cluster.ts'
 import { Room } from '../support/room.ts'
+import type { WantedPath } from '../../lib/wireguard/wanted-path.ts'
 import type { WireguardSettings } from '../support/wireguard-process.ts'
 
 const PROCESS = 'test/support/wireguard-process.ts'
@@ -102,6 +103,7 @@ interface Options {
   readonly theyKnow?: boolean
   readonly family?: 'ipv4' | 'ipv6'
   readonly keepaliveSeconds?: number
+  readonly path?: WantedPath
 }
 
 interface Ours {
@@ -109,10 +111,11 @@ interface Ours {
   ask(): Promise<{ peers: { endpoint: { host: string } | null; lastHandshakeMs: number | null; receivedBytes: number }[] }>
 }
 
-async function startOurs({ presharedKey, weKnow = false, family = 'ipv4', keepaliveSeconds }: Options): Promise<Ours> {
+async function startOurs({ presharedKey, weKnow = false, family = 'ipv4', keepaliveSeconds, path = 'auto' }: Options): Promise<Ours> {
   const settings: WireguardSettings = {
     privateKey: ourKeys.privateKey,
     port: PORT,
+    path,
     address: `${LEFT.inside}/64`,
     peer: {
       publicKey: theirKeys.publicKey,
@@ -137,6 +140,8 @@ async function startOurs({ presharedKey, weKnow = false, family = 'ipv4', keepal
 }
 
 async function startTheirs({ presharedKey, theyKnow = false, family = 'ipv4', keepaliveSeconds }: Options): Promise<ChildProcess> {
+  // A socket that was left behind would be tidied up by `wg`, perhaps in the moment in which the new one takes its place.
+  run(RIGHT.netns, 'rm', '-f', '/run/wireguard/wg1.sock')
   // Its greeting recommends a kernel module.
   const child = start(RIGHT.netns, 'sh', '-c', 'exec wireguard-go -f wg1 2> /dev/null')
   const host = family === 'ipv6' ? `[${LEFT.ipv6}]` : LEFT.ipv4
@@ -184,9 +189,9 @@ async function transfer(from: typeof LEFT, to: typeof LEFT, bytes: number): Prom
 
 const named = (name: string): string => `${name}${forbidden === false ? '' : ` (skipped: ${forbidden})`}`
 
-test.skipIf(forbidden !== false)(named('we begin: ping and TCP both ways, over IPv4'), async () => {
+test.skipIf(forbidden !== false).each(['auto', 'portable'] as const)(named('we begin: ping and TCP both ways, over IPv4, path %s'), async (path) => {
   await startTheirs({})
-  const ours = await startOurs({ weKnow: true })
+  const ours = await startOurs({ weKnow: true, path })
   ping(LEFT, RIGHT)
   ping(RIGHT, LEFT)
   await transfer(LEFT, RIGHT, 3_000_000)

@@ -6,14 +6,16 @@
 import { createInterface } from 'node:readline'
 import { spawnSync } from 'node:child_process'
 import { z } from 'zod'
+import { DEFAULT_MTU } from '../../lib/wireguard/constants.ts'
 import { Device } from '../../lib/wireguard/device.ts'
-import { KernelTun } from '../../lib/wireguard/kernel-tun.ts'
 import { decodeKey } from '../../lib/wireguard/keys.ts'
-import { UdpBind } from '../../lib/wireguard/udp-bind.ts'
+import { choosePath, kernelTun, udpBind } from '../../lib/wireguard/path.ts'
+import { WANTED_PATHS } from '../../lib/wireguard/wanted-path.ts'
 
 const settingsSchema = z.strictObject({
   privateKey: z.string(),
   port: z.number(),
+  path: z.enum(WANTED_PATHS),
   address: z.string(),
   peer: z.strictObject({
     publicKey: z.string(),
@@ -25,9 +27,10 @@ const settingsSchema = z.strictObject({
 })
 export type WireguardSettings = z.infer<typeof settingsSchema>
 
-const { privateKey, port, address, peer } = settingsSchema.parse(JSON.parse(process.argv[2] ?? ''))
-const tun = new KernelTun('wg0')
-const device = new Device({ privateKey: decodeKey(privateKey), bind: new UdpBind({ port }), tun })
+const { privateKey, port, path, address, peer } = settingsSchema.parse(JSON.parse(process.argv[2] ?? ''))
+const chosen = choosePath(path)
+const tun = kernelTun(chosen, 'wg0', DEFAULT_MTU)
+const device = new Device({ privateKey: decodeKey(privateKey), bind: udpBind(chosen, { port }), tun })
 await device.open()
 const { publicKey, presharedKey, endpoint, allowedIps, persistentKeepaliveSeconds } = peer
 device.setPeer(publicKey, {

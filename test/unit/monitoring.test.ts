@@ -10,6 +10,7 @@ import { z } from 'zod'
 import { AgentMetrics } from '../../agent/metrics.ts'
 import { Metrics } from '../../lib/metrics.ts'
 import { Measures, measureState } from '../../proxy/measures.ts'
+import { backboneMetrics } from '../../router/backbone/metrics.ts'
 import { gatewayMetrics } from '../../router/gateway/metrics.ts'
 import { routerMetrics } from '../../router/metrics.ts'
 import type { TestRegistry } from '../support/registry.ts'
@@ -58,8 +59,10 @@ beforeAll(async () => {
   routerMetrics(router, registry.registry)
   const gateway = new Metrics('gateway')
   const nothing = { drops: new Map(), bytes: { received: 0, sent: 0 }, packets: { received: 0, sent: 0 } }
-  gatewayMetrics(gateway, { device: nothing, tun: nothing, peers: { known: 0, installed: 0, refused: 0 }, webSockets: none, feed: () => ({ state: 'connected', revision: 0 }) })
-  for (const program of [proxy, agent.metrics, router, gateway]) for (const { name, labels, type } of await program.described()) {
+  gatewayMetrics(gateway, { path: 'portable', device: nothing, tun: nothing, peers: { known: 0, installed: 0, refused: 0 }, webSockets: none, feed: () => ({ state: 'connected', revision: 0 }) })
+  const backbone = new Metrics('backbone')
+  backboneMetrics(backbone, { hosts: () => ({ known: 0, reached: 0 }), bytes: () => nothing.bytes, drops: () => nothing.drops, feed: () => ({ state: 'connected', revision: 0 }) })
+  for (const program of [proxy, agent.metrics, router, gateway, backbone]) for (const { name, labels, type } of await program.described()) {
     const suffixes = type === 'histogram' ? ['_bucket', '_sum', '_count'] : ['']
     for (const suffix of suffixes) metrics.set(name + suffix, new Set(suffix === '_bucket' ? [...labels, 'le'] : labels))
   }

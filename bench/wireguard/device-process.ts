@@ -1,0 +1,65 @@
+/**
+ * Our WireGuard device as a process under test: settings in a file, an interface, UDP or one WebSocket. SIGUSR2 collects
+ * garbage, for those who measure memory.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { GatewayWebSocketBind } from '../../router/gateway/websocket-bind.ts'
+import { Device } from '../../lib/wireguard/device.ts'
+import { decodeKey } from '../../lib/wireguard/keys.ts'
+import type { Bind, Endpoint } from '../../lib/wireguard/bind.ts'
+import { KernelTun } from '../../lib/wireguard/kernel-tun.ts'
+import { OffloadTun } from '../../lib/wireguard/offload-tun.ts'
+import { SegmentedUdpBind } from '../../lib/wireguard/segmented-udp-bind.ts'
+import { UdpBind } from '../../lib/wireguard/udp-bind.ts'
+import { wasmAead } from '../../lib/wireguard/wasm-aead.ts'
+import { WebSocketBind } from '../../lib/wireguard/websocket-bind.ts'
+
+export interface DeviceSettings {
+  readonly privateKey: string
+  readonly port: number
+  readonly mtu: number
+  readonly interface: string
+  readonly path: 'fast' | 'portable' | 'websocket' | 'websocket-gateway'
+  /** A file. */
+  readonly wasm: string
+  readonly peers: readonly { readonly publicKey: string; readonly allowedIps: string; readonly host?: string }[]
+  /** Of the gateway, for path `websocket`. */
+  readonly url: string
+  /** Where the gateway's certificate is. */
+  readonly directory: string
+}
+
+const settings = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as DeviceSettings
+const isFast = settings.path === 'fast'
+const tun = isFast ? new OffloadTun(settings.interface, settings.mtu) : new KernelTun(settings.interface, settings.mtu)
+const device = new Device({
+  privateKey: decodeKey(settings.privateKey),
+  bind: bind(),
+  tun,
+  aead: wasmAead(new Uint8Array(readFileSync(settings.wasm))),
+  // All of them are welcome; whoever measures how many doesn't want to measure the limit.
+  handshakesPerSecond: 1e9,
+})
+await device.open()
+for (const { publicKey, allowedIps, host } of settings.peers) {
+  device.setPeer(publicKey, { allowedIps: [allowedIps], ...(host !== undefined && { endpoint: endpointOf(host) }) })
+}
+let collections = 0
+process.on('SIGUSR2', () => {
+  for (let round = 0; round < 3; round++) globalThis.gc?.()
+  process.stdout.write(`collected ${++collections}\n`)
+})
+process.on('SIGTERM', () => void device.close().then(() => process.exit()))
+process.stdout.write('ready\n')
+
+function endpointOf(host: string): Endpoint {
+  return { host, port: settings.port }
+}
+
+function bind(): Bind {
+  if (settings.path === 'websocket') return new WebSocketBind({ url: settings.url, reconnectMs: 100 })
+  const [certificate, key] = ['websocket.pem', 'websocket.key'].map((name) => join(settings.directory, name)) as [string, string]
+  if (settings.path === 'websocket-gateway') return new GatewayWebSocketBind({ listen: '0.0.0.0:443', certificate, key, maxConnections: 10 })
+  return isFast ? new SegmentedUdpBind({ port: settings.port }) : new UdpBind({ port: settings.port })
+}
