@@ -12,6 +12,7 @@ import { askCluster, clusterInfo, clusterStatus } from '../dev/control-client.ts
 import type { ClusterInfo } from '../dev/control-client.ts'
 import type { ControlRequest } from '../dev/control-protocol.ts'
 import { enter, hostsFile } from '../dev/enter.ts'
+import { captured } from '../dev/line-capture.ts'
 import { adminSocket, logFile } from '../dev/programs.ts'
 import { Progress } from '../dev/progress.ts'
 import { summarize } from '../dev/summary.ts'
@@ -38,6 +39,11 @@ export interface LinkOptions {
   readonly rtt?: number
   readonly drop?: true
   readonly restore?: true
+}
+
+export interface CaptureOptions {
+  readonly seconds: number
+  readonly find?: string
 }
 
 export interface LogOptions {
@@ -124,6 +130,16 @@ export async function link(id: string, options: LinkOptions, command: Command): 
   if (change === undefined || more.length > 0) throw new NearcastError('cli.usage', 'Give one of --rtt <time>, --drop and --restore.')
   const now = await ask(command, { operation: 'link', link: id, change }, clusterStatus.shape.links.element)
   output(command).show(now, () => `${now.id}: ${now.rttMs} ms${now.dropping ? ', loses every packet' : ''}`)
+}
+
+export async function capture(options: CaptureOptions, command: Command): Promise<void> {
+  const { seconds, find = '' } = options
+  if (!/^[A-Za-z0-9-]*$/.test(find)) throw new NearcastError('cli.usage', '--find takes letters, digits and hyphens.')
+  const ways = await ask(command, { operation: 'capture', seconds, text: find }, captured)
+  const rows = ways.flatMap(({ from, to, kinds }) => Object.entries(kinds).map(([kind, { packets, bytes }]) => [`${from} to ${to}`, kind, packets, bytes]))
+  const marked = ways.reduce((sum, way) => sum + way.marked, 0)
+  const seen = marked === 0 ? `No packet held "${find}".` : colours.yellow(`${marked} packets held "${find}" in the clear.`)
+  output(command).show(ways, () => [table(['way', 'kind', 'packets', 'bytes'], rows), ...(find === '' ? [] : ['', seen])])
 }
 
 export async function status(_options: object, command: Command): Promise<void> {

@@ -3,7 +3,7 @@ import { InvalidArgumentError } from 'commander'
 import type { Command } from 'commander'
 import { VERBS } from '../dev/kept-program.ts'
 import type { Verb } from '../dev/kept-program.ts'
-import type { ExecOptions, LinkOptions, LogOptions, StartOptions } from './dev-work.ts'
+import type { CaptureOptions, ExecOptions, LinkOptions, LogOptions, StartOptions } from './dev-work.ts'
 import { planeOption, whole } from './values.ts'
 
 const VERB_HELP: Readonly<Record<Verb, string>> = {
@@ -15,7 +15,7 @@ const VERB_HELP: Readonly<Record<Verb, string>> = {
   drill: 'one of a proxy’s data threads fails, and another one takes its place (SIGUSR2)',
 }
 const DONE: Readonly<Record<Verb, string>> = { stop: 'stopped', start: 'started', kill: 'killed', pause: 'paused', resume: 'resumed', drill: 'drilled' }
-const TARGET = '<region or host>/<router|agent|proxy>, or <region>/redis:<org>/<name> for kill and start'
+const TARGET = '<region or host>/<router|agent|proxy|gateway|backbone>, or <region>/redis:<org>/<name> for kill and start'
 
 const work = async () => import('./dev-work.ts')
 
@@ -65,10 +65,17 @@ export function addDevCommands(program: Command): void {
     .option('--restore', 'lose none')
     .action(async (id: string, options: LinkOptions, command: Command) => (await work()).link(id, options, command))
 
+  dev
+    .command('capture')
+    .description('look at the links between regions: what passes, by its kind (backbone: sealed by WireGuard), and whether a text is seen in it')
+    .option('--seconds <seconds>', 'for so long, 8 at most', captureTime, 3)
+    .option('--find <text>', 'count packets that hold it in the clear')
+    .action(async (options: CaptureOptions, command: Command) => (await work()).capture(options, command))
+
   dev.command('status').description('programs, links and faults of the cluster').action(async (options: object, command: Command) => (await work()).status(options, command))
   dev
     .command('logs <target>')
-    .description('what a program logged; target: <region or host>/<router|agent|proxy>')
+    .description('what a program logged; target: <region or host>/<router|agent|proxy|gateway|backbone>')
     .option('-f, --follow', 'and what it logs from now on')
     .option('-n, --lines <count>', 'so many of the last lines', whole, 1000)
     .action(async (target: string, options: LogOptions, command: Command) => (await work()).logs(target, options, command))
@@ -77,6 +84,12 @@ export function addDevCommands(program: Command): void {
     .command('down')
     .description('end the cluster')
     .action(async (options: object, command: Command) => (await work()).down(options, command))
+}
+
+function captureTime(text: string): number {
+  const seconds = Number(text)
+  if (!(seconds >= 0.1 && seconds <= 8)) throw new InvalidArgumentError('Write seconds, from 0.1 to 8.')
+  return seconds
 }
 
 function duration(text: string): number {

@@ -22,7 +22,7 @@ import type { ProgramState } from './kept-program.ts'
 import { isHeld } from './kept-program.ts'
 import { programFile } from './program-file.ts'
 import type { PlannedProgram } from './programs.ts'
-import { PROGRAM_ENVIRONMENT, adminSocket, logFile, planAgent, planForwarder, planGateway, planProxy, planRouter } from './programs.ts'
+import { PROGRAM_ENVIRONMENT, adminSocket, logFile, planAgent, planBackbone, planForwarder, planGateway, planProxy, planRouter } from './programs.ts'
 import type { Topology } from './topology.ts'
 import { FIRST_INHERITED_FD, World } from './world.ts'
 
@@ -68,8 +68,8 @@ export class Cluster {
   appAddresses: readonly AppAddress[] = []
   databases: readonly RedisObject[] = []
   readonly edge: EdgeCertificates
-  /** Why there are no gateways, though the topology names some; null when there are. */
-  noGateways: string | null = null
+  /** Why there are no gateways and no backbone, though the topology wants some; null when there are. */
+  noTun: string | null = null
   readonly #gatewayPorts: readonly number[]
   readonly #progress: (step: string) => void
   readonly #names = new Map<string, readonly ServiceName[]>()
@@ -149,19 +149,22 @@ export class Cluster {
   async #startPrograms(): Promise<void> {
     const { topology, networks } = this
     const agents = topology.hosts.filter(({ agent }) => agent)
-    this.noGateways = topology.gateways.length === 0 ? null : await this.#lacksTun()
-    const gateways = this.noGateways === null ? topology.gateways : []
-    this.#progress(`${agents.length} agents, ${topology.hosts.length} proxies, ${gateways.length} gateways${this.noGateways === null ? '' : ` (${this.noGateways})`}`)
+    this.noTun = topology.gateways.length === 0 && !topology.backbone ? null : await this.#lacksTun()
+    const gateways = this.noTun === null ? topology.gateways : []
+    const onBackbone = topology.backbone && this.noTun === null ? topology.hosts : []
+    this.#progress(`${agents.length} agents, ${topology.hosts.length} proxies, ${gateways.length} gateways, ${onBackbone.length === 0 ? 'no backbone' : 'backbone'}${this.noTun === null ? '' : ` (${this.noTun})`}`)
     const joining = [
       ...agents.map((host) => ({ host, kind: 'agent' as const })),
       ...topology.hosts.map((host) => ({ host, kind: 'proxy' as const })),
       ...gateways.map((host) => ({ host, kind: 'gateway' as const })),
+      ...onBackbone.map((host) => ({ host, kind: 'backbone' as const })),
     ]
     const planned = await Promise.all(
       joining.map(async ({ host, kind }) => {
         const { token } = await this.client.post('/v1/join-tokens', { kind, id: host.id, region: host.region, host: host.id }, joinToken)
         if (kind === 'agent') return planAgent(topology, host, token)
         if (kind === 'proxy') return planProxy(topology, host, token, networks)
+        if (kind === 'backbone') return planBackbone(topology, host, token)
         const index = topology.gateways.indexOf(host)
         return planGateway(topology, host, token, { fd: FIRST_INHERITED_FD + 2 + index, port: this.#gatewayPorts[index] ?? 0 }, await this.edge.gateway(host.address))
       }),

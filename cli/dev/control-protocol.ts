@@ -23,6 +23,8 @@ export const controlRequest = z.discriminatedUnion('operation', [
   /** Ends every fault that was asked for, or one target's: stopped and paused programs, crash loops, blackholes, cut lines. */
   z.object({ operation: z.literal('restore'), target: target.optional() }),
   z.object({ operation: z.literal('names'), org: target }),
+  /** Longer than a request may take it can't be. */
+  z.object({ operation: z.literal('capture'), seconds: z.number().min(0.1).max(8), text: z.string().max(100).regex(/^[A-Za-z0-9-]*$/) }),
 ])
 export type ControlRequest = z.infer<typeof controlRequest>
 

@@ -26,7 +26,7 @@ export class Faults {
     return { crashLoops: [...this.#loops.keys()], blackholes: [...this.#black].map(({ id }) => `${id}/agent`) }
   }
 
-  /** `target`: `<region or host>/<router|agent|proxy>` or `<region or host>/redis:<org>/<name>`. @returns what was steered. */
+  /** `target`: `<region or host>/<router|agent|proxy|gateway|backbone>` or `<region or host>/redis:<org>/<name>`. @returns what was steered. */
   async steer(target: string, verb: Verb): Promise<string[]> {
     const engine = parseEngine(target)
     if (engine !== null) return this.#steerEngine(target, engine, verb)
@@ -134,7 +134,7 @@ if [ -e ${socket}.away ] && [ ! -e ${socket} ]; then mv ${socket}.away ${socket}
 
   async #programs(target: string): Promise<string[]> {
     const [place = '', kind = '', ...rest] = target.split('/')
-    if (rest.length > 0 || kind === '') throw new NearcastError('cli.usage', `"${target}" is no program; write <region or host>/<router|agent|proxy|gateway>.`)
+    if (rest.length > 0 || kind === '') throw new NearcastError('cli.usage', `"${target}" is no program; write <region or host>/<router|agent|proxy|gateway|backbone>.`)
     const running = (await this.#cluster.world.call('list', {})).map(({ id }) => id)
     if (running.includes(target)) return [target]
     const ids = this.#hosts(place).map(({ id }) => `${id}/${kind}`)

@@ -7,7 +7,10 @@ import type { ProgramSpec } from './kept-program.ts'
 import { programFile } from './program-file.ts'
 import type { AppHost, Host, Topology } from './topology.ts'
 
-export type ProgramKind = 'router' | 'agent' | 'proxy' | 'gateway'
+export type ProgramKind = 'router' | 'agent' | 'proxy' | 'gateway' | 'backbone'
+
+/** Those that are a part of another's house. */
+const ROUTERS: Partial<Record<ProgramKind, string>> = { gateway: 'router/gateway/main', backbone: 'router/backbone/main' }
 
 /** Certificates of all proxies: they share process 1's file system. */
 export const TLS_DIRECTORY = `${RUN_DIRECTORY}/tls`
@@ -16,6 +19,7 @@ export const EDGE_CA = `${RUN_DIRECTORY}/edge-ca.pem`
 const FEED_PORT = 7300
 export const HOP_PORT = 7400
 const WIREGUARD_PORT = 51820
+export const BACKBONE_PORT = 51821
 const GATEWAY_INTERFACE = 'nearcast-wg'
 
 export interface ProgramFile {
@@ -76,7 +80,7 @@ function plan(host: Host, kind: ProgramKind, configuration: Record<string, unkno
     spec: {
       id,
       namespace: host.id,
-      command: [process.execPath, programFile(kind === 'gateway' ? 'router/gateway/main' : `${kind}/main`), '--config', path],
+      command: [process.execPath, programFile(ROUTERS[kind] ?? `${kind}/main`), '--config', path],
       env: { ...PROGRAM_ENVIRONMENT, ...extra.env },
       ...(extra.fds && { fds: extra.fds }),
       logFile: logFile(id),
@@ -152,6 +156,11 @@ export function planGateway(
   const websocket = { listen: '[::]:443', certificate: `${directory}/tls.pem`, key: `${directory}/tls.key`, advertise: `wss://[${host.address}]/` }
   const files = [file, { path: websocket.certificate, text: tls.certificate }, { path: websocket.key, text: tls.key }]
   return plan(host, 'gateway', { ...keys, advertise, wireguard, websocket, tun: { name: GATEWAY_INTERFACE } }, { files, fds: [outside.fd] })
+}
+
+export function planBackbone(topology: Topology, host: Host, token: string): PlannedProgram {
+  const { keys, file } = joining(topology, host, 'backbone', token)
+  return plan(host, 'backbone', { ...keys, advertise: `[${host.address}]:${BACKBONE_PORT}`, wireguard: { listen: `[::]:${BACKBONE_PORT}` } }, { files: [file] })
 }
 
 export function planForwarder(app: AppHost, listenFd: number, address: string, port: number): ProgramSpec {

@@ -47,11 +47,11 @@ function distances({ links }: Cluster, { id }: Region): string {
   return mine.map(({ ends, rttMs }) => `${ends.find((end) => end !== id)} ${rttMs} ms`).join(', ')
 }
 
-function suggestions({ topology, noGateways }: Cluster, command: string): string[] {
+function suggestions({ topology, noTun }: Cluster, command: string): string[] {
   const [org] = topology.orgs
   const [first, ...others] = topology.regions.map(({ id }) => id)
   const last = others.at(-1) ?? first
-  const gateways = topology.gateways.length > 0 && noGateways === null
+  const gateways = topology.gateways.length > 0 && noTun === null
   const demo = topology.databases.find((database) => database.org === org)
   if (org === undefined) return [`${command} orgs create --name acme`]
   const replicas = others.length === 0 ? '' : ` --replicas ${others.join(',')}`

@@ -11,6 +11,7 @@ import type { ClusterInfo } from './control-client.ts'
 import type { ControlRequest } from './control-protocol.ts'
 import { ControlServer } from './control-server.ts'
 import { Faults } from './faults.ts'
+import { captureLinks } from './line-capture.ts'
 import { readTopology } from './topology-file.ts'
 import { requireUserNamespaces } from './user-namespaces.ts'
 
@@ -135,6 +136,8 @@ async function obey(cluster: Cluster, faults: Faults, request: ControlRequest, n
       return faults.restore(request.target)
     case 'names':
       return cluster.names(request.org)
+    case 'capture':
+      return captureLinks(cluster, request.seconds, request.text)
     default:
       return null
   }

@@ -17,6 +17,8 @@ export const topologySchema = z.strictObject({
   region: z.array(z.strictObject({ id: regionId, hosts: z.array(hostId).min(1).max(16) })).min(1).max(16),
   /** Hosts where WireGuard peers come in. */
   gateways: z.array(hostId).default([]),
+  /** Whether what goes between hosts goes through the backbone (WireGuard). */
+  backbone: z.boolean().default(false),
   link: z.array(z.strictObject({ between: z.tuple([regionId, regionId]), rttMs: z.number().min(0).max(10_000) })).default([]),
   org: z.array(z.strictObject({ name, beside: z.enum(['first', 'last']).default('first') })).max(16).default([]),
   /** For agents: engines that nobody uses rest after so long. */
@@ -79,6 +81,7 @@ export interface Topology {
   readonly appHosts: readonly AppHost[]
   readonly databases: readonly DemoDatabase[]
   readonly gateways: readonly Host[]
+  readonly backbone: boolean
   /** 0: engines never rest. */
   readonly idleStopMinutes: number
   /** Of all proxies and agents. */
@@ -118,6 +121,7 @@ export function planTopology(file: z.infer<typeof topologySchema>): Topology {
     orgs: file.org.map((org) => org.name),
     appHosts: file.org.flatMap((org) => regions.map((region) => appHost(org.name, region, org.beside))),
     databases: file.database,
+    backbone: file.backbone,
     gateways: file.gateways.map((id) => hosts.find((host) => host.id === id) ?? missing(id)),
     idleStopMinutes: file.idleStopMinutes ?? 0,
     plane: file.plane ?? 'auto',

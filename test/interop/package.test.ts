@@ -120,11 +120,11 @@ for (const device of devices) await device.close()
   expect(() => run(process.execPath, ['inner.mjs'])).toThrow('ERR_PACKAGE_PATH_NOT_EXPORTED')
 })
 
-test.each(['router', 'proxy', 'agent', 'gateway'] as const)('run %s: one process, which is the program', async (program) => {
+test.each(['router', 'proxy', 'agent', 'gateway', 'backbone'] as const)('run %s: one process, which is the program', async (program) => {
   const config = join(directory, `${program}.toml`)
   const state = join(directory, `${program}-state`)
   const joining = `id = "x"\nhost = "x"\nregion = "x"\nrouter = "https://[::1]:1"\n`
-  const settings = { router: 'api.listen = "127.0.0.1:0"\nfeed.listen = "[::1]:0"\n', proxy: joining, agent: `${joining}dataDir = "${state}"\n`, gateway: `${joining}advertise = "192.0.2.1:51820"\n` }
+  const settings = { router: 'api.listen = "127.0.0.1:0"\nfeed.listen = "[::1]:0"\n', proxy: joining, agent: `${joining}dataDir = "${state}"\n`, gateway: `${joining}advertise = "192.0.2.1:51820"\n`, backbone: `${joining}advertise = "[2001:db8::1]:51821"\n` }
   writeFileSync(config, `stateDir = "${state}"\n${settings[program]}`)
   const child = spawn(process.execPath, [join(installed, 'bin/nearcast.mjs'), 'run', program, '--config', config], { stdio: ['ignore', 'pipe', 'pipe'] })
   const exited = once(child, 'exit')

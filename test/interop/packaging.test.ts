@@ -60,7 +60,7 @@ test.skipIf(lacking('systemd-analyze'))('systemd accepts the units, and rates th
 })
 
 test('what the units run is what the package has', () => {
-  for (const program of ['router', 'proxy', 'agent', 'gateway']) {
+  for (const program of ['router', 'proxy', 'agent', 'gateway', 'backbone']) {
     expect(readFileSync(join(PACKAGING, `systemd/nearcast-${program}.service`), 'utf8')).toContain(`ExecStart=/usr/bin/env nearcast run ${program} --config /etc/nearcast/${program}.toml\n`)
   }
   expect(execFileSync(process.execPath, [join(PACKAGING, '../cli/main.ts'), 'run', '--help'], { encoding: 'utf8' })).toContain('--config <file>')

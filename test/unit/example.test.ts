@@ -8,11 +8,12 @@ import { agentConfig } from '../../agent/config.ts'
 import { loadConfig } from '../../lib/config.ts'
 import { proxyConfig } from '../../proxy/config.ts'
 import { loadRouterConfig, routerConfig } from '../../router/config.ts'
+import { backboneConfig } from '../../router/backbone/config.ts'
 import { gatewayConfig } from '../../router/gateway/config.ts'
 
-const SCHEMAS = { router: routerConfig, agent: agentConfig, proxy: proxyConfig, gateway: gatewayConfig } as const satisfies Record<string, z.ZodType>
+const SCHEMAS = { router: routerConfig, agent: agentConfig, proxy: proxyConfig, gateway: gatewayConfig, backbone: backboneConfig } as const satisfies Record<string, z.ZodType>
 type Program = keyof typeof SCHEMAS
-const PROGRAMS = ['router', 'agent', 'proxy', 'gateway'] as const satisfies readonly Program[]
+const PROGRAMS = ['router', 'agent', 'proxy', 'gateway', 'backbone'] as const satisfies readonly Program[]
 
 const text = readFileSync(new URL('../../nearcast.example.toml', import.meta.url), 'utf8')
 const parts = text.split(/^# =+ (\w+)\.toml =+$/m)
