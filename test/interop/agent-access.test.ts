@@ -97,7 +97,7 @@ test('users have their own rules; no rule reaches what is denied; a removed one 
   expect(await say(reader, 'GET', 'other')).toMatch(/^NOPERM/)
   expect(await say(reader, 'SET', 'app:k', 'v')).toMatch(/^NOPERM/)
   const greedy = await login(node, 'greedy', 'g')
-  const examples: Record<string, string[]> = { config: ['CONFIG', 'GET', 'dir'], debug: ['DEBUG', 'SLEEP', '0'], module: ['MODULE', 'LIST'], cluster: ['CLUSTER', 'INFO'], migrate: ['MIGRATE', '127.0.0.1', '1', 'k', '0', '1'], replicaof: ['REPLICAOF', 'NO', 'ONE'], slaveof: ['SLAVEOF', 'NO', 'ONE'], psync: ['PSYNC', '?', '-1'], replconf: ['REPLCONF', 'listening-port', '1'], pfdebug: ['PFDEBUG', 'GETREG', 'k'], 'client|pause': ['CLIENT', 'PAUSE', '1'], 'client|no-evict': ['CLIENT', 'NO-EVICT', 'on'], acl: ['ACL', 'SETUSER', 'x'], swapdb: ['SWAPDB', '0', '1'], 'client|kill': ['CLIENT', 'KILL', 'ID', '1'] }
+  const examples: Record<string, string[]> = { config: ['CONFIG', 'GET', 'dir'], debug: ['DEBUG', 'SLEEP', '0'], module: ['MODULE', 'LIST'], cluster: ['CLUSTER', 'INFO'], migrate: ['MIGRATE', '127.0.0.1', '1', 'k', '0', '1'], replicaof: ['REPLICAOF', 'NO', 'ONE'], slaveof: ['SLAVEOF', 'NO', 'ONE'], psync: ['PSYNC', '?', '-1'], replconf: ['REPLCONF', 'listening-port', '1'], pfdebug: ['PFDEBUG', 'GETREG', 'k'], 'client|pause': ['CLIENT', 'PAUSE', '1'], 'client|no-evict': ['CLIENT', 'NO-EVICT', 'on'], 'script|debug': ['SCRIPT', 'DEBUG', 'YES'], acl: ['ACL', 'SETUSER', 'x'], swapdb: ['SWAPDB', '0', '1'], 'client|kill': ['CLIENT', 'KILL', 'ID', '1'] }
   for (const denied of DENIED_COMMANDS) {
     expect(await say(greedy, ...(examples[denied] ?? denied.toUpperCase().split('|'))), denied).toMatch(/^NOPERM|^ERR (DEBUG|MODULE) command not allowed/)
   }
