@@ -71,6 +71,7 @@ export class AgentMetrics {
     if (walls === null) return
     for (const name of ['network', 'uid', 'capabilities'] as const) wall.set({ wall: name }, walls[name] ? 1 : 0)
     wall.set({ wall: 'cgroup' }, walls.cgroup === null ? 0 : 1)
+    for (const name of ['cpu', 'io']) wall.set({ wall: name }, walls.cgroup?.controllers.has(name) === true ? 1 : 0)
   }
 
   /** A removed service leaves no series behind. */

@@ -78,7 +78,11 @@ async function main(words: string): Promise<void> {
       armTrap(wanted.after, () => {
         const pid = node.enginePid(rest)
         killed = pid !== 0
-        if (wanted.victim !== 'agent' && pid !== 0) kill(pid, 'SIGKILL')
+        try {
+          if (wanted.victim !== 'agent' && pid !== 0) kill(pid, 'SIGKILL')
+        } catch {
+          // It has just ended.
+        }
         if (wanted.victim !== 'engine') kill(process.pid, 'SIGKILL')
       })
     }

@@ -1,5 +1,5 @@
 /** The parts of an engine that need no process: replies, configuration, users, directories, specification. */
-import { mkdtempSync, rmSync, writeFileSync, mkdirSync, existsSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
@@ -7,6 +7,7 @@ import { expect, test } from 'vitest'
 import { agentConfig } from '../../agent/config.ts'
 import { DENIED_COMMANDS, tenantRules } from '../../agent/redis/engine/acl.ts'
 import { BridgeBrain } from '../../agent/redis/engine/bridge.ts'
+import { limitEngine, probeCgroup, weightOf } from '../../agent/redis/engine/cgroup.ts'
 import { engineConfiguration } from '../../agent/redis/engine/configuration.ts'
 import { EngineDirectories } from '../../agent/redis/engine/directory.ts'
 import { engineSpecification } from '../../agent/redis/engine/specification.ts'
@@ -60,6 +61,22 @@ test('walls: the engine execs last, behind those that stand', () => {
   )
   expect(engineCommand({ ...walls, network: false, capabilities: false }, '/l', null).join(' ')).toBe('flock -F -n -E 77 /l setpriv --no-new-privs --pdeathsig KILL /r --port 0 -')
   expect(engineCommand({ ...walls, network: false, capabilities: false, outlive: true }, '/l', null).join(' ')).toBe('flock -F -n -E 77 /l setpriv --no-new-privs /r --port 0 -')
+})
+
+test('a cgroup for each engine: limits, and shares as far as they are handed down', () => {
+  const base = mkdtempSync(join(tmpdir(), 'nearcast-cgroup-'))
+  try {
+    expect(probeCgroup(base)).toBeNull()
+    writeFileSync(join(base, 'cgroup.subtree_control'), 'cpu memory pids\n')
+    const cgroup = probeCgroup(base)
+    if (cgroup === null) throw new Error('no cgroup')
+    limitEngine(cgroup, 'db', 42, { memoryBytes: 1 << 20, weight: weightOf({ maxMemoryBytes: 256 << 20 }) })
+    const found = readdirSync(join(base, 'db')).map((file) => `${file} ${readFileSync(join(base, 'db', file), 'utf8')}`)
+    expect(found.toSorted()).toEqual(['cgroup.procs 42', 'cpu.weight 200', 'memory.max 1048576', 'pids.max 64'])
+    expect([1 << 20, 2 ** 40].map((maxMemoryBytes) => weightOf({ maxMemoryBytes }))).toEqual([25, 800])
+  } finally {
+    rmSync(base, { recursive: true })
+  }
 })
 
 test('directories: made once, put away under another name, too long ones refused', () => {

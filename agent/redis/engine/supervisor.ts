@@ -20,7 +20,7 @@ import type { Reply } from '../resp/reply-decoder.ts'
 import { asNearcastError, NearcastError } from '../../../lib/errors.ts'
 import type { ErrorCode } from '../../../lib/errors.ts'
 import { AGENT_USER, REPLICATION_USER } from './acl.ts'
-import { limitEngine } from './cgroup.ts'
+import { limitEngine, weightOf } from './cgroup.ts'
 import { CONFIGURATION_MARK, engineConfiguration, liveChanges, processMemoryBytes } from './configuration.ts'
 import type { EngineSettings } from './configuration.ts'
 import type { EngineDirectory } from './directory.ts'
@@ -76,6 +76,8 @@ export class Supervisor {
   /** Of the present run, once it has begun. */
   #endTurn: (() => void) | null = null
   #usedAtMs = performance.now()
+  /** That wait for it. */
+  #clients = 0
   #wake: (() => void) | null = null
   #changing: Promise<void> = Promise.resolve()
   readonly #eviction = new Eviction()
@@ -179,11 +181,13 @@ export class Supervisor {
     this.touch()
     this.#endRest()
     const deadlineMs = performance.now() + timeoutMs
+    this.#clients++
     while (!fine() && this.#failures <= 1 && !this.#stopping.signal.aborted) {
       const leftMs = deadlineMs - performance.now()
       if (leftMs <= 0) break
       await this.#nextChange(leftMs)
     }
+    this.#clients--
     return fine() ? this.#socket : null
   }
 
@@ -207,6 +211,11 @@ export class Supervisor {
   async leave(): Promise<void> {
     this.#leaving = true
     await this.stop()
+  }
+
+  /** Among those that wait to be started: whom clients wait for, then the larger plans. */
+  get #rank(): number {
+    return (this.#clients > 0 ? Number.MAX_SAFE_INTEGER / 2 : 0) + this.#specification.maxMemoryBytes
   }
 
   async #run(): Promise<void> {
@@ -248,7 +257,7 @@ export class Supervisor {
   /** One process, from its directory to its end. */
   async #runOnce(): Promise<EngineExit> {
     const { directories, times, turns } = this.#options
-    const endTurn = await turns.take()
+    const endTurn = await turns.take(() => this.#rank)
     this.#endTurn = endTurn
     try {
       if (this.#stopping.signal.aborted) return { reason: 'redis.stopped', detail: 'it was not started any more' }
@@ -315,7 +324,7 @@ export class Supervisor {
     const { walls, openBridge } = this.#options
     const specification = this.#specification
     const namespace = walls.network ? await ownNamespace(engine) : null
-    if (walls.cgroup !== null) limitEngine(walls.cgroup, specification.service, engine.pid, processMemoryBytes(specification))
+    if (walls.cgroup !== null) limitEngine(walls.cgroup, specification.service, engine.pid, { memoryBytes: processMemoryBytes(specification), weight: weightOf(specification) })
     if (specification.primary !== null) this.#bridge = await openBridge(specification.service, namespace)
     if (engine instanceof EngineProcess) engine.configure(engineConfiguration(this.#settings(specification)))
   }

@@ -9,10 +9,12 @@
  * the kernel ends them with it (pdeathsig KILL), and the append-only file makes that safe.
  */
 import { execFileSync } from 'node:child_process'
-import { accessSync, constants, readFileSync } from 'node:fs'
+import { accessSync, constants } from 'node:fs'
 import { delimiter, isAbsolute, join } from 'node:path'
 import { NearcastError } from '../../../lib/errors.ts'
 import { probeProcessHandles } from '../../../lib/kernel/process-handle.ts'
+import type { EngineCgroup } from './cgroup.ts'
+import { probeCgroup } from './cgroup.ts'
 
 export interface Walls {
   /** Absolute path of the server. */
@@ -23,8 +25,8 @@ export interface Walls {
   /** A uid per engine. */
   readonly uid: boolean
   readonly capabilities: boolean
-  /** cgroup v2 directory with a memory controller; null: no limits. */
-  readonly cgroup: string | null
+  /** null: no limits, no shares. */
+  readonly cgroup: EngineCgroup | null
   /** Engines go on when their agent ends, and the next one takes them over. */
   readonly outlive: boolean
   /** Why something isn't in force, in words. */
@@ -55,7 +57,7 @@ export function probeWalls({ server, firstUid, cgroup, outliveAgent }: WallSetti
     network: allows(['unshare', '-n', 'true']),
     uid: allows(['setpriv', '--reuid', uid, '--regid', uid, '--clear-groups', 'true']),
     capabilities: allows(['setpriv', '--inh-caps=-all', '--bounding-set=-all', 'true']),
-    cgroup: cgroup !== undefined && limitsMemory(cgroup) ? cgroup : null,
+    cgroup: cgroup === undefined ? null : probeCgroup(cgroup),
   }
   const mortal = outliveAgent ? mortalBecause() : null
   const missing = [
@@ -63,6 +65,7 @@ export function probeWalls({ server, firstUid, cgroup, outliveAgent }: WallSetti
     ...(found.uid ? [] : ['no own uid: the agent is not root, or its user namespace maps no other uid']),
     ...(found.capabilities ? [] : ['capabilities not dropped: the agent has no CAP_SETPCAP (and so none to give)']),
     ...(found.cgroup === null ? [cgroup === undefined ? 'no cgroup limits: redis.cgroup is not set' : `no cgroup limits: ${cgroup} is no writable cgroup v2 with memory`] : []),
+    ...(found.cgroup === null ? [] : ['cpu', 'io'].filter((name) => found.cgroup?.controllers.has(name) !== true).map((name) => `no ${name} shares: ${cgroup} doesn't hand that controller down`)),
     ...(mortal === null ? [] : [`engines end with this agent: ${mortal}`]),
   ]
   return { server: path, version, ...found, outlive: outliveAgent && mortal === null, missing }
@@ -136,15 +139,6 @@ function allows([program, ...words]: readonly [string, ...string[]]): boolean {
   try {
     execFileSync(program, words, { stdio: 'ignore', timeout: PROBE_TIMEOUT_MS })
     return true
-  } catch {
-    return false
-  }
-}
-
-function limitsMemory(cgroup: string): boolean {
-  try {
-    accessSync(cgroup, constants.W_OK)
-    return readFileSync(join(cgroup, 'cgroup.subtree_control'), 'utf8').split(/\s/).includes('memory')
   } catch {
     return false
   }
