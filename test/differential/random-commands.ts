@@ -18,7 +18,7 @@ const FIXTURES: Readonly<Record<string, readonly (readonly string[])[]>> = {
   'sorted-set': [['ZADD', 'z1', '1', 'a', '2', 'b', '2', 'c'], ['ZADD', 'z2', '0', 'a', '0', 'b', '-inf', 'd']],
   geo: [['GEOADD', 'g1', '13.361389', '38.115556', 'a', '15.087269', '37.502669', 'b'], ['GEOADD', 'g2', '-3.7', '40.4', 'mad']],
   hyperloglog: [['PFADD', 'p1', 'a', 'b', 'c'], ['PFADD', 'p2', 'c', 'd']],
-  stream: [['XADD', 'x1', '1-1', 'f1', 'v1'], ['XADD', 'x1', '2-1', 'f1', 'v2'], ['XGROUP', 'CREATE', 'x1', 'group', '0'], ['XADD', 'x2', '5-0', 'a', 'b']],
+  stream: [['XADD', 'x1', '1-1', 'f1', 'v1'], ['XADD', 'x1', '2-1', 'f1', 'v2'], ['XGROUP', 'CREATE', 'x1', 'group', '0'], ['XADD', 'x2', '5-0', 'a', 'b'], ['XGROUP', 'CREATE', 'x2', 'group', '0'], ['XREADGROUP', 'GROUP', 'group', 'consumer', 'COUNT', '1', 'STREAMS', 'x1', '>']],
 }
 const KEYS: Readonly<Record<string, Words>> = {
   string: ['s1', 's2', 's3', 's4'],
@@ -90,6 +90,7 @@ const NAMED: Readonly<Record<string, Words | ((command: string) => Words)>> = {
   'function-code': [LIBRARY, 'not lua'],
   function: ['f', 'nothing'],
   'library-name': ['lib', 'nothing'],
+  operation: ['AND', 'OR', 'XOR', 'NOT'],
   username: ['default', 'nobody'],
   password: ['wrong'],
   pattern: (command) => (command.endsWith('subscribe') ? ['n*'] : ['*', 's*', '?1', 'nothing']),
@@ -124,7 +125,8 @@ export class RandomCommands {
   }
 
   everything(): string[][] {
-    return Object.values(FIXTURES).flatMap((commands) => commands.map((words) => [...words]))
+    const code = [['FUNCTION', 'LOAD', LIBRARY], ['SCRIPT', 'LOAD', SCRIPTS[0]]]
+    return [...code, ...Object.values(FIXTURES).flatMap((commands) => commands.map((words) => [...words]))]
   }
 
   /** One command of this kind. */

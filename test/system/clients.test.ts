@@ -1,11 +1,15 @@
-/** What real clients do through an address: ioredis in all its ways, and what TCP allows. */
+/** What real clients do through an address, unchanged, on a database that is passed on and on one that is read; and what TCP allows. */
+import { spawnSync } from 'node:child_process'
 import t from 'tap'
 import { Cluster, eventually } from '../support/cluster.ts'
-import type { Database } from '../support/cluster.ts'
+import type { Database, Finished } from '../support/cluster.ts'
 import type { ClientCase } from '../support/redis-clients.ts'
 import { Wire } from '../support/wire.ts'
 
-const CLIENTS = new URL('../support/redis-clients.ts', import.meta.url).pathname
+const support = (name: string): string => new URL(`../support/${name}`, import.meta.url).pathname
+/** Debian's, which has Debian's python3-redis. */
+const PYTHON = '/usr/bin/python3'
+const BENCHMARKS = 'ping_mbulk,set,get,incr,lpush,rpop,sadd,hset,zadd,lrange_100,mset'
 
 const cluster = await Cluster.start({ topology: 'pair' })
 t.teardown(() => cluster.end())
@@ -14,13 +18,44 @@ if (demo === undefined) throw new Error('no demo database')
 /** In mad alone: whatever moves the choice, all connections meet the same engine. */
 const alone = await cluster.json<Database>('redis', 'create', '--org', 'acme', '--name', 'alone', '--region', 'mad')
 
-await t.test('ioredis', async (t) => {
-  const { stdout, stderr, code } = await cluster.run('acme/mad', [process.execPath, CLIENTS], { REDIS_URL: alone.url })
-  const cases = stdout.split('\n').filter(Boolean).map((line) => JSON.parse(line) as ClientCase)
-  for (const { name, ok, detail } of cases) t.ok(ok, ok ? name : `${name}: ${detail}`)
-  t.equal(cases.length, 8, 'every case ran')
-  t.equal(code, 0, `it ended by itself ${stderr}`)
-})
+/** The same, with a limit that nobody meets: the agent reads what is said. */
+const read = await cluster.json<Database>('redis', 'create', '--org', 'acme', '--name', 'read', '--region', 'mad')
+const limited = await cluster.nearcast(['redis', 'set', 'read', '--org', 'acme', '--commands-per-second', '1000000'])
+if (limited.code !== 0) throw new Error(limited.stderr)
+const withPython = spawnSync(PYTHON, ['-c', 'import redis']).status === 0
+
+async function casesOf(file: string, database: Database): Promise<readonly [ClientCase[], Finished]> {
+  const finished = await cluster.run('acme/mad', [process.execPath, support(file)], { REDIS_URL: database.url })
+  return [finished.stdout.split('\n').filter(Boolean).map((line) => JSON.parse(line) as ClientCase), finished]
+}
+
+const onBoth = [
+  ['passed on', alone],
+  ['read', read],
+] as const
+await Promise.all(
+  onBoth.map(async ([way, database]) => {
+    await t.test(`ioredis, node-redis and BullMQ, ${way}`, async (t) => {
+      for (const [file, count] of [['redis-clients.ts', 8], ['more-redis-clients.ts', 3]] as const) {
+        const [cases, { code, stderr }] = await casesOf(file, database)
+        for (const { name, ok, detail } of cases) t.ok(ok, ok ? name : `${name}: ${detail}`)
+        t.equal(cases.length, count, `every case ran ${stderr}`)
+        t.equal(code, 0, 'it ended by itself')
+      }
+    })
+    await t.test(`redis-cli and redis-benchmark, ${way}`, async (t) => {
+      t.equal(await cluster.redis('acme/mad', database, '-3', 'EVAL', 'return {KEYS[1], ARGV[1]}', '1', 'k', 'a'), 'k\na', 'redis-cli')
+      const { stdout, stderr, code } = await cluster.run('acme/mad', ['redis-benchmark', '-u', database.url, '-q', '-n', '1000', '-c', '20', '-P', '8', '-t', BENCHMARKS])
+      t.equal(code, 0, `redis-benchmark ended well ${stderr}`)
+      t.ok((stdout.match(/requests per second/g) ?? []).length >= 11, `each of its tests ran: ${stdout}`)
+      t.notMatch(stdout + stderr, /error/i, 'without an error')
+    })
+    await t.test(`redis-py, ${way}`, { skip: withPython ? false : `${PYTHON} has no redis module (Debian: python3-redis)` }, async (t) => {
+      const { stdout, stderr } = await cluster.run('acme/mad', [PYTHON, support('redis-py-client.py')], { REDIS_URL: database.url })
+      t.equal(stdout.trim(), 'all well', stderr)
+    })
+  }),
+)
 
 await t.test('what redis connect says to type works as it stands', async (t) => {
   const { stdout } = await cluster.nearcast(['redis', 'connect', 'alone', '--org', 'acme'])
