@@ -44,11 +44,9 @@ const idOf = (index: number): string => `srv${String(index).padStart(16, 'a')}`
 
 function fill(count: number, addresses: Addresses): RouteTableWriter {
   const seed = randomBytes(8)
-  const networks = Math.min(count, NETWORKS)
-  const writer = new RouteTableWriter({ prefix: 0xfdaa, seed: [seed.readInt32LE(0), seed.readInt32LE(4)], expected: count + networks })
-  for (let network = 1; network <= networks; network++) writer.putNetwork(network, {})
+  const writer = new RouteTableWriter({ prefix: 0xfdaa, seed: [seed.readInt32LE(0), seed.readInt32LE(4)], expected: count })
   for (let index = 0; index < count; index++) {
-    writer.putService(idOf(index), { port: 6379, kind: 'redis', nodes: [index % NODES, NODES + (index % 5)] })
+    writer.putService(idOf(index), { port: 6379, kind: 'redis', nodes: [index % NODES, NODES + (index % 5)], names: [`org-${index % NETWORKS}`, `cache-${index}`] })
     writer.putAddress(addresses.at(index), { generation: 1, service: idOf(index) })
   }
   return writer
@@ -123,15 +121,15 @@ async function measure(write: boolean): Promise<void> {
   for (const count of SIZES) {
     const addresses = new Addresses(count)
     const writer = fill(count, addresses)
-    const { usedBytes, services } = writer.size
+    const { usedBytes, nameBytes, services } = writer.size
     const found = lookUp(writer.handle, count, addresses, false)
     const missed = lookUp(writer.handle, count, addresses, true)
-    rows.push(`| ${count.toLocaleString('en')} | ${services.toLocaleString('en')} | ${(usedBytes / 1e6).toFixed(1)} MB | ${found.toFixed(0)} ns | ${missed.toFixed(0)} ns |`)
+    rows.push(`| ${count.toLocaleString('en')} | ${services.toLocaleString('en')} | ${(usedBytes / 1e6).toFixed(1)} MB | ${(nameBytes / 1e6).toFixed(1)} MB | ${found.toFixed(0)} ns | ${missed.toFixed(0)} ns |`)
     if (count !== SIZES.at(-1)) continue
     const { perSecond, meanwhile } = await changes(writer, count, addresses)
     last = `${Math.round(perSecond / 1000) * 1000} changes a second at ${count.toLocaleString('en')} addresses, while another thread made ${(meanwhile / 1e6).toFixed(1)} million look-ups a second.`
   }
-  const table = ['| addresses | services | memory | look-up, found | look-up, absent |', '|---|---|---|---|---|', ...rows, '', last].join('\n')
+  const table = ['| addresses | services | memory: policy and candidates | names, for log lines | look-up, found | look-up, absent |', '|---|---|---|---|---|---|', ...rows, '', last].join('\n')
   process.stdout.write(`${table}\n`)
   if (!write) return
   const text = readFileSync(README, 'utf8')

@@ -20,7 +20,8 @@ import { Nearest } from './nearest/nearest.ts'
 import { Reception } from './reception.ts'
 import type { ReceivedNode } from './reception.ts'
 import { Revocations } from './revocations.ts'
-import { Routes } from './routes.ts'
+import type { Touched } from './revocations.ts'
+import type { RouteSource, TakesRoutes } from './routes.ts'
 import { TablesInForce } from './tables-in-force.ts'
 import type { TlsEdge } from './tls/client-tls.ts'
 
@@ -42,6 +43,9 @@ export interface DataPathEvents {
 export interface DataPathOptions {
   readonly config: DataPathConfig
   readonly plane: Plane
+  readonly routes: RouteSource & TakesRoutes
+  /** What is open is judged when the rows change; false: when `review` is called, as somebody else writes the routes. */
+  readonly reviews?: boolean
   readonly nodes: {
     get(id: string): ReceivedNode | undefined
     replace(rows: ReadonlyMap<string, NodeRow>): void
@@ -57,7 +61,6 @@ export interface DataPathOptions {
 }
 
 export class DataPath {
-  readonly routes: Routes
   readonly entrance: Entrance
   readonly turnstile: Turnstile
   readonly limits: Limits
@@ -71,13 +74,12 @@ export class DataPath {
 
   constructor(options: DataPathOptions) {
     this.#options = options
-    const { config, plane, nodes, tls, events, now, log, roomForOneMore } = options
-    this.routes = new Routes(prefixOf(config))
-    this.#nearest = new Nearest({ settings: config.nearest, host: config.host, region: config.region, nodes, placements: (service) => this.routes.placements(service) })
+    const { config, plane, routes, nodes, tls, events, now, log, roomForOneMore, reviews = true } = options
+    this.#nearest = new Nearest({ settings: config.nearest, host: config.host, region: config.region, nodes, placements: (service) => routes.placements(service) })
     this.turnstile = new Turnstile({ ...config.limits, now, onHit: events.hit })
     this.entrance = new Entrance({
       ...config.limits,
-      decide: (source, destination, port) => this.routes.decide(source, destination, port),
+      decide: (source, destination, port) => routes.decide(source, destination, port),
       turnstile: this.turnstile,
       onHit: events.hit,
       onShadowed: events.shadowed,
@@ -86,8 +88,8 @@ export class DataPath {
     })
     this.limits = new Limits({ turnstile: this.turnstile, plane, now })
     this.#departures = new Departures({ nowMs: now, setTimer: quietTimer, cut: (id) => void plane.cut(id) })
-    this.#revocations = new Revocations({ entrance: this.entrance, routes: this.routes, nodes, departures: this.#departures, log })
-    this.tables = new TablesInForce({ routes: this.routes, nodes, nearest: this.#nearest, limits: this.limits, revocations: this.#revocations, log })
+    this.#revocations = new Revocations({ entrance: this.entrance, routes, nodes, departures: this.#departures, log })
+    this.tables = new TablesInForce({ routes, nodes, nearest: this.#nearest, limits: this.limits, revocations: reviews ? this.#revocations : { review: () => {} }, log })
     const onEnd = (record: ConnectionRecord): void => {
       this.#departures.forget(record.id)
       events.ended(record)
@@ -113,6 +115,11 @@ export class DataPath {
     }
   }
 
+  /** What is open and concerned by a change is judged anew. */
+  review(touched: Touched | 'all'): void {
+    this.#revocations.review(touched)
+  }
+
   /** A node became unwell, or well again: what is open on it is judged anew. */
   nodeChanged(node: string): void {
     this.#revocations.review({ node: [node] })
@@ -122,7 +129,7 @@ export class DataPath {
   explain(params: unknown, revision: number): ExplainReport {
     const { config } = this.#options
     const { admissions } = this.turnstile
-    return explain(params, { proxy: config.id, revision, prefix: prefixOf(config), routes: this.routes, nearest: this.#nearest, settings: config.nearest, limits: this.limits, admissions })
+    return explain(params, { proxy: config.id, revision, prefix: prefixOf(config), routes: this.#options.routes, nearest: this.#nearest, settings: config.nearest, limits: this.limits, admissions })
   }
 
   /** Nobody waits for a turn or a cut any more. */

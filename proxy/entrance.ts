@@ -7,7 +7,7 @@ import type { Ipv6, NetworkId } from '../lib/address.ts'
 import type { SocketAddress } from '../lib/plane/plane.ts'
 import type { Admission, Denial } from './connection-record.ts'
 import type { LimitHit, Turnstile, Visitor } from './limits/turnstile.ts'
-import type { Decision } from './routes.ts'
+import type { Decision } from './decision.ts'
 
 export interface EntranceOptions {
   readonly decide: (source: Ipv6, destination: Ipv6, port: number) => Decision
@@ -109,6 +109,16 @@ export class Entrance {
     return this.#by[what].of(key)
   }
 
+  /** Services with open connections. */
+  services(): readonly string[] {
+    return this.#by.service.keys()
+  }
+
+  /** Whether a service has open connections. */
+  has(service: string): boolean {
+    return this.#by.service.has(service)
+  }
+
   ids(): readonly number[] {
     return [...this.#open.keys()]
   }
@@ -146,6 +156,14 @@ class Groups {
     const group = this.#groups.get(key)
     group?.delete(id)
     if (group?.size === 0) this.#groups.delete(key)
+  }
+
+  keys(): string[] {
+    return [...this.#groups.keys()]
+  }
+
+  has(key: string): boolean {
+    return this.#groups.has(key)
   }
 
   of(key: string): number[] {

@@ -16,7 +16,8 @@ import type { Ranked, Tier } from './nearest/choose.ts'
 import { clearlyBetter } from './nearest/choose.ts'
 import type { ChooseSettings } from './nearest/choose.ts'
 import type { Nearest, Standing } from './nearest/nearest.ts'
-import type { Decision, Routes } from './routes.ts'
+import type { Decision } from './decision.ts'
+import type { RouteSource } from './routes.ts'
 
 const ipv6 = z.string().max(39).refine(isIpv6Text, 'must be an IPv6 address')
 
@@ -67,7 +68,7 @@ export interface ExplainSources {
   readonly proxy: string
   readonly revision: number
   readonly prefix: number
-  readonly routes: Pick<Routes, 'find' | 'decide'>
+  readonly routes: Pick<RouteSource, 'find' | 'decide'>
   readonly nearest: Pick<Nearest, 'order' | 'present'>
   readonly settings: ChooseSettings
   readonly limits: { use(name: string): LimitUse | null }

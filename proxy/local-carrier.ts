@@ -2,10 +2,10 @@
 import type { Logger } from '../lib/log.ts'
 import type { Plane, RateWaits } from '../lib/plane/plane.ts'
 import type { Carrier } from './carrier.ts'
-import { DataPath } from './data-path.ts'
+import { DataPath, prefixOf } from './data-path.ts'
 import type { DataPathConfig, DataPathOptions } from './data-path.ts'
 import type { ExplainReport } from './explain.ts'
-import type { Routes } from './routes.ts'
+import { Routes } from './routes.ts'
 import type { OpenTlsEdge } from './tls/edge.ts'
 
 export interface LocalCarrierOptions {
@@ -20,13 +20,15 @@ export interface LocalCarrierOptions {
 
 export class LocalCarrier implements Carrier {
   readonly plane: Plane
+  readonly routes: Routes
   readonly #data: DataPath
   readonly #edge: OpenTlsEdge
 
   constructor({ config, plane, nodes, edge, events, now, log }: LocalCarrierOptions) {
     this.plane = plane
     this.#edge = edge
-    this.#data = new DataPath({ config, plane, nodes, tls: edge, events, now, log })
+    this.routes = new Routes(prefixOf(config))
+    this.#data = new DataPath({ config, plane, routes: this.routes, nodes, tls: edge, events, now, log })
   }
 
   get accept(): Carrier['accept'] {
@@ -35,10 +37,6 @@ export class LocalCarrier implements Carrier {
 
   get tables(): Carrier['tables'] {
     return this.#data.tables
-  }
-
-  get routes(): Routes {
-    return this.#data.routes
   }
 
   get open(): number {

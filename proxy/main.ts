@@ -158,7 +158,7 @@ function startThreads({ config, prefix, nodes, log, ...rest }: Pick<DataThreadsO
   const tables = new TablesInForce({
     routes,
     nodes,
-    nearest: { forget: nobody, forgetExcept: nobody },
+    nearest: { forget: nobody, forgetUnless: nobody },
     limits: { replace: nobody, putNetwork: nobody, putAddress: nobody, removeAddress: nobody },
     revocations: { review: nobody },
     log,

@@ -7,7 +7,7 @@ import { liveForMs } from '../lib/live-policy.ts'
 import type { Logger } from '../lib/log.ts'
 import type { Entrance, OpenConnection } from './entrance.ts'
 import type { Node } from './nearest/node.ts'
-import type { Routes } from './routes.ts'
+import type { RouteSource } from './routes.ts'
 
 /** Keys whose rows have changed. */
 export interface Touched {
@@ -18,7 +18,7 @@ export interface Touched {
 
 export interface RevocationsOptions {
   readonly entrance: Pick<Entrance, 'connection' | 'of' | 'ids'>
-  readonly routes: Pick<Routes, 'findText' | 'service'>
+  readonly routes: Pick<RouteSource, 'findText' | 'service'>
   readonly nodes: { get(id: string): (Pick<Node, 'row'> & { readonly health: { readonly healthy: boolean } }) | undefined }
   readonly departures: Pick<Departures, 'review'>
   readonly log: Logger

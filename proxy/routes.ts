@@ -1,15 +1,16 @@
 /**
- * The table that the data path reads: Flycast address -> service -> placements, and the one place that decides.
+ * The table of addresses in ordinary memory: Flycast address -> service -> placements. The data path reads it where one
+ * thread does everything; data threads read what is published from the same rows (tables/shared-routes.ts).
  *
  * A snapshot is built whole and then swapped in by one assignment; later changes are applied in place, each in O(1),
  * because between two events nobody reads. An address whose service isn't known (yet) is unknown, never a default.
- * No sockets, no clock, no logger. Who may connect is lib/isolation's rule; this file only answers what exists.
+ * No sockets, no clock, no logger. Who may connect is decision.ts; this file only answers what exists.
  */
 import type { Ipv6, NetworkId } from '../lib/address.ts'
 import { asNetworkId, isFlycast, keyOf, networkOf, parseIpv6 } from '../lib/address.ts'
 import type { AddressRow, AddressTls, NetworkRow, ServiceRow } from '../lib/feed/messages.ts'
-import { mayConnect } from '../lib/isolation.ts'
-import type { DenyReason, Verdict } from '../lib/isolation.ts'
+import { decide } from './decision.ts'
+import type { Decision } from './decision.ts'
 
 export interface Route {
   /** RFC 5952 text of the Flycast address, as the feed names it. */
@@ -24,16 +25,33 @@ export interface Route {
   readonly kind: ServiceRow['kind']
   readonly port: number
   readonly placements: ServiceRow['placements']
+  /** Isolation is judged and not enforced. */
+  readonly shadow?: true
   readonly tls?: AddressTls
 }
 
-/** What the rule said. */
-type Refusal = Extract<Verdict, { readonly allowed: false }>
+/** What the data path reads of a table. */
+export interface RouteSource {
+  /** The route of a known address, whatever its port. */
+  find(destination: Ipv6): Route | null
+  /** The same by RFC 5952 text; null for text that is no address. */
+  findText(text: string): Route | null
+  decide(source: Ipv6, destination: Ipv6, port: number): Decision
+  /** null for an unknown one. */
+  service(id: string): Pick<ServiceRow, 'live' | 'placements'> | null
+  /** Nodes that hold a service; none for an unknown one. */
+  placements(service: string): ServiceRow['placements']
+}
 
-export type Decision =
-  /** `shadowed`: the rule says no, but the service is in shadow mode. */
-  | { readonly allowed: true; readonly route: Route; readonly shadowed?: Refusal }
-  | { readonly allowed: false; readonly reason: DenyReason; readonly sourceNetwork: NetworkId | null; readonly network: NetworkId | null }
+/** Takes the rows over that make routes. */
+export interface TakesRoutes {
+  /** @returns addresses that were left out */
+  replace(rows: RouteRows): string[]
+  putNetwork(id: number, row: NetworkRow | null): void
+  putService(id: string, row: ServiceRow | null): void
+  /** @returns false when the row isn't an address of its network in our plan: it stays unknown. */
+  putAddress(text: string, row: AddressRow | null): boolean
+}
 
 /** The part of the feed's table that makes routes. */
 export interface RouteRows {
@@ -42,7 +60,7 @@ export interface RouteRows {
   readonly addresses: ReadonlyMap<string, AddressRow>
 }
 
-export class Routes {
+export class Routes implements RouteSource, TakesRoutes {
   readonly #prefix: number
   #index = new Index()
 
@@ -70,7 +88,6 @@ export class Routes {
     this.#index.putService(id, row)
   }
 
-  /** @returns false when the row isn't an address of its network in our plan: it stays unknown. */
   putAddress(text: string, row: AddressRow | null): boolean {
     if (row !== null) return this.#putAddress(this.#index, row)
     const address = asAddress(text)
@@ -86,48 +103,27 @@ export class Routes {
     return true
   }
 
-  /** The route of a known address, whatever its port. */
   find(destination: Ipv6): Route | null {
     const entry = this.#index.addresses.get(keyOf(destination))
     const service = entry && this.#index.services.get(entry.service)?.row
     if (!entry || !service) return null
-    const { org, name, kind, port, placements } = service
-    return { ...entry, org, name, kind, port, placements }
+    const { org, name, kind, port, placements, shadow } = service
+    return { ...entry, org, name, kind, port, placements, ...(shadow && { shadow }) }
   }
 
-  /** `find` by RFC 5952 text; null for text that is no address. */
   findText(text: string): Route | null {
     const address = asAddress(text)
     return address && this.find(address)
   }
 
-  /** THE decision. A known address on another port is refused like an unknown one. */
   decide(source: Ipv6, destination: Ipv6, port: number): Decision {
-    let route: Route | null = null
-    const known = (address: Ipv6): boolean => {
-      route = this.find(address)
-      return route?.port === port
-    }
-    const verdict = mayConnect(source, destination, known, this.#prefix)
-    if (!verdict.allowed) return this.#shadowed(verdict, destination, port) ?? verdict
-    if (route === null) throw new Error('the isolation rule allowed an address without asking for it')
-    return { allowed: true, route }
+    return decide((address) => this.find(address), source, destination, port, this.#prefix)
   }
 
-  /** An address that exists is carried all the same while its service is in shadow mode. */
-  #shadowed(verdict: Refusal, destination: Ipv6, port: number): Decision | null {
-    if (verdict.reason !== 'foreign-network' && verdict.reason !== 'outside-plan') return null
-    const route = this.find(destination)
-    if (route?.port !== port || this.service(route.service)?.shadow !== true) return null
-    return { allowed: true, route, shadowed: verdict }
-  }
-
-  /** Nodes that hold a service; none for an unknown one. */
   placements(service: string): ServiceRow['placements'] {
     return this.#index.services.get(service)?.row?.placements ?? []
   }
 
-  /** null for an unknown one. */
   service(id: string): ServiceRow | null {
     return this.#index.services.get(id)?.row ?? null
   }
@@ -230,7 +226,7 @@ class Index {
   }
 }
 
-function asAddress(text: string): Ipv6 | null {
+export function asAddress(text: string): Ipv6 | null {
   try {
     return parseIpv6(text)
   } catch {

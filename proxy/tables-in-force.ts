@@ -9,7 +9,7 @@ import type { Logger } from '../lib/log.ts'
 import type { Limits } from './limits/limits.ts'
 import type { Nearest } from './nearest/nearest.ts'
 import type { Revocations, Touched } from './revocations.ts'
-import type { Routes } from './routes.ts'
+import type { RouteSource, TakesRoutes } from './routes.ts'
 
 /** The part of the feed's table that connections are decided by. Plain maps: they go to other threads as they are. */
 export interface Rows {
@@ -27,9 +27,9 @@ export interface TakesRows {
 }
 
 export interface TablesInForceOptions {
-  readonly routes: Routes
+  readonly routes: TakesRoutes & Pick<RouteSource, 'service'>
   readonly nodes: { replace(rows: ReadonlyMap<string, NodeRow>): void; put(id: string, row: NodeRow | null): void }
-  readonly nearest: Pick<Nearest, 'forget' | 'forgetExcept'>
+  readonly nearest: Pick<Nearest, 'forget' | 'forgetUnless'>
   readonly limits: Pick<Limits, 'replace' | 'putNetwork' | 'putAddress' | 'removeAddress'>
   readonly revocations: Pick<Revocations, 'review'>
   readonly log: Logger
@@ -45,17 +45,15 @@ export class TablesInForce implements TakesRows {
   replace(rows: Rows): void {
     const { routes, nodes, nearest, limits, revocations, log } = this.#options
     nodes.replace(rows.nodes)
-    nearest.forgetExcept(rows.services)
     for (const address of routes.replace(rows)) log.warn({ address }, 'address outside the plan skipped')
+    nearest.forgetUnless((service) => routes.service(service) !== null)
     limits.replace(rows)
     revocations.review('all')
   }
 
   change(changes: readonly AppliedChange[]): void {
     for (const change of changes) this.#change(change)
-    const keys = (table: AppliedChange['table']): Set<string> => new Set(changes.filter((change) => change.table === table).map(({ key }) => key))
-    const touched: Touched = { address: keys('addresses'), service: keys('services'), node: keys('nodes') }
-    this.#options.revocations.review(touched)
+    this.#options.revocations.review(touchedBy(changes))
   }
 
   #change({ table, key, row }: AppliedChange): void {
@@ -87,4 +85,9 @@ export class TablesInForce implements TakesRows {
     if (row === null) limits.removeAddress(address)
     else limits.putAddress(row, row.limits)
   }
+}
+
+export function touchedBy(changes: readonly AppliedChange[]): Touched {
+  const keys = (table: AppliedChange['table']): Set<string> => new Set(changes.filter((change) => change.table === table).map(({ key }) => key))
+  return { address: keys('addresses'), service: keys('services'), node: keys('nodes') }
 }

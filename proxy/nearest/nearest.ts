@@ -83,8 +83,8 @@ export class Nearest {
     this.#present.delete(service)
   }
 
-  forgetExcept(services: ReadonlyMap<string, unknown>): void {
-    for (const service of this.#present.keys()) if (!services.has(service)) this.#present.delete(service)
+  forgetUnless(isKnown: (service: string) => boolean): void {
+    for (const service of this.#present.keys()) if (!isKnown(service)) this.#present.delete(service)
   }
 
   /** Passive health: a node that answered is reached, one that could not be asked is not. */

@@ -8,6 +8,9 @@ import { CONTROL_WORDS } from './layout.ts'
 
 const CHUNK_WORDS = 16_384
 
+/** What a cell is for. */
+export type CellUse = 'service' | 'set' | 'names'
+
 interface Region {
   readonly start: number
   readonly words: number
@@ -20,7 +23,7 @@ export class Arena {
   #used = CONTROL_WORDS
   /** use and size -> cells given back */
   readonly #cells = new Map<string, number[]>()
-  readonly #chunks = new Map<string, { next: number; end: number }>()
+  readonly #chunks = new Map<CellUse, { next: number; end: number; count: number }>()
 
   constructor(words: number) {
     this.#words = words
@@ -52,7 +55,7 @@ export class Arena {
   }
 
   /** An even position. @throws NearcastError table.full */
-  takeCell(use: 'service' | 'set', words: number): number {
+  takeCell(use: CellUse, words: number): number {
     const even = words + (words & 1)
     const back = this.#cells.get(`${use}${even}`)?.pop()
     if (back !== undefined) return back
@@ -62,11 +65,11 @@ export class Arena {
       return chunk.next - even
     }
     const start = this.takeRegion(CHUNK_WORDS)
-    this.#chunks.set(use, { next: start + even, end: start + CHUNK_WORDS })
+    this.#chunks.set(use, { next: start + even, end: start + CHUNK_WORDS, count: (chunk?.count ?? 0) + 1 })
     return start
   }
 
-  freeCell(use: 'service' | 'set', start: number, words: number): void {
+  freeCell(use: CellUse, start: number, words: number): void {
     const size = `${use}${words + (words & 1)}`
     const cells = this.#cells.get(size)
     if (cells) cells.push(start)
@@ -76,5 +79,10 @@ export class Arena {
   /** Bytes of regions and chunks that are given out. */
   get usedBytes(): number {
     return this.#used * 4
+  }
+
+  /** Those of one use alone. */
+  bytesFor(use: CellUse): number {
+    return (this.#chunks.get(use)?.count ?? 0) * CHUNK_WORDS * 4
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Which nodes hold a service, best first, once for all services that are held by the same ones. Kept by the writer;
- * readers see a record of the shared memory (layout.ts), written anew in place when the order changes.
+ * Which nodes hold a service, and in which role, once for all services that are held alike. Kept by the writer; readers
+ * see a record of the shared memory (layout.ts).
  */
 import type { Arena } from './arena.ts'
 import { MAX_CANDIDATES, SET } from './layout.ts'
@@ -33,9 +33,9 @@ export class CandidateSets {
     return this.#sets.size
   }
 
-  /** One use of the set with these members; a new one has them in this order. @throws NearcastError table.full */
-  use(nodes: readonly number[], variant: string): CandidateSet {
-    const key = keyOf(nodes, variant)
+  /** One use of the set with these members in this order. @throws NearcastError table.full */
+  use(nodes: readonly number[]): CandidateSet {
+    const key = nodes.join(' ')
     let set = this.#sets.get(key)
     if (set === undefined) {
       set = new CandidateSet(key, this.#arena.takeCell('set', CELL_WORDS))
@@ -53,14 +53,6 @@ export class CandidateSets {
     this.#arena.freeCell('set', set.record, CELL_WORDS)
   }
 
-  /** The same members in another order. @returns false when no service is held by exactly these. */
-  order(nodes: readonly number[], variant: string): boolean {
-    const set = this.#sets.get(keyOf(nodes, variant))
-    if (set === undefined) return false
-    this.#write(set, nodes)
-    return true
-  }
-
   #write({ record }: CandidateSet, nodes: readonly number[]): void {
     const words = this.#words
     // A cell that never was a set may hold anything, an odd number too.
@@ -70,8 +62,4 @@ export class CandidateSets {
     nodes.forEach((node, index) => Atomics.store(words, record + SET.nodes + index, node))
     Atomics.store(words, record + SET.version, (version + 2) | 0)
   }
-}
-
-function keyOf(nodes: readonly number[], variant: string): string {
-  return `${nodes.toSorted((left, right) => left - right).join(' ')}/${variant}`
 }

@@ -3,8 +3,8 @@
  * number of readers agree on nothing but this file.
  *
  *   control   four lines of 64 bytes: what never changes; the directory; the count of moves; sizes
- *   slots     open addressing, one region at a time, named by the directory: an address, or a network (number 0)
- *   records   services and candidate sets, in what is left
+ *   slots     open addressing, one region at a time, named by the directory: an address each
+ *   records   services, what they are called, and candidate sets, in what is left
  *
  * A version is odd while its words are being written. What readers see half written they read again, and no word of it
  * is ever read but by Atomics.load.
@@ -39,15 +39,18 @@ export const SLOT = {
   policy: 5,
   /** The record of its service. */
   service: 6,
-  /** Its account in the limit counters; 0: none. */
-  account: 7,
+  /** What its service is called; another one with each change of the service. */
+  names: 7,
 } as const
 export const SLOT_WORDS = 8
 
 /** A service: one word (half of the word position of its candidate set, then the bytes of its id), then the id. */
 export const MAX_SERVICE_ID_BYTES = 64
 export const SERVICE_ID_BITS = 7
-/** A candidate set: version, count, numbers of nodes. */
+/** What a service is called: a serial number that no other record has had for long, bytes, and the names as JSON. */
+export const NAMES = { serial: 0, bytes: 1, text: 2 } as const
+export const MAX_NAMES_BYTES = 2048
+/** A candidate set: version, count, nodes with their roles. */
 export const SET = { version: 0, count: 1, nodes: 2 } as const
 export const MAX_CANDIDATES = 64
 /** Positions of records are even and have 26 bits. */

@@ -8,11 +8,10 @@
  */
 import { flycastNumber, isFlycast, networkOf } from '../../lib/address.ts'
 import type { Ipv6 } from '../../lib/address.ts'
-import { NearcastError } from '../../lib/errors.ts'
 import { Arena } from './arena.ts'
 import { CandidateSets } from './candidate-sets.ts'
 import type { CandidateSet } from './candidate-sets.ts'
-import { CONTROL, LAYOUT, MAX_CANDIDATES, MAX_SERVICE_ID_BYTES, MAX_WORDS, POLICY, POLICY_TLS_MASK, SERVICE_ID_BITS, SLOT_WORDS } from './layout.ts'
+import { CONTROL, LAYOUT, MAX_CANDIDATES, MAX_NAMES_BYTES, MAX_SERVICE_ID_BYTES, MAX_WORDS, NAMES, POLICY, POLICY_TLS_MASK, SERVICE_ID_BITS, SLOT_WORDS } from './layout.ts'
 import { kindNumber, tlsNumber } from './route-table.ts'
 import type { RouteKind, RouteTableHandle, RouteTls } from './route-table.ts'
 import { sharedWords } from './shared-words.ts'
@@ -26,7 +25,7 @@ export interface RouteTableWriterOptions {
   readonly prefix: number
   /** Two words that nobody else knows: the key of the hash. */
   readonly seed: readonly [number, number]
-  /** Room for so many addresses and networks from the start. Default 4096. */
+  /** Room for so many addresses from the start. Default 4096. */
   readonly expected?: number
   /** Address space, not memory: the table never gets larger. At most 256 MiB, which is the default. */
   readonly reserveBytes?: number
@@ -39,10 +38,10 @@ export interface ServiceEntry {
   readonly shadow?: boolean
   /** `liveCode`. Default 0: no policy. */
   readonly live?: number
-  /** Numbers of the nodes that hold it, best first; at most 64, whole numbers below 2^31. Services with the same ones share their order. */
+  /** What holds it (candidates.ts); at most 64, whole numbers below 2^31. */
   readonly nodes: readonly number[]
-  /** Services of the same nodes that need an order of their own get a name here. */
-  readonly variant?: string
+  /** What it is called, for whoever tells people of it; as JSON at most 2048 bytes. */
+  readonly names: readonly string[]
 }
 
 export interface AddressEntry {
@@ -51,27 +50,26 @@ export interface AddressEntry {
   readonly service: string
   readonly tls?: RouteTls | null
   readonly particularTls?: boolean
-  /** In the limit counters. Default 0: none. */
-  readonly account?: number
-}
-
-export interface NetworkEntry {
-  readonly account?: number
 }
 
 export interface RouteTableRows {
-  readonly networks: Iterable<readonly [number, NetworkEntry]>
   readonly services: Iterable<readonly [string, ServiceEntry]>
   readonly addresses: Iterable<readonly [Ipv6, AddressEntry]>
 }
 
-interface Service {
+interface ServiceState {
+  candidates: CandidateSet
+  /** 0: it isn't known, and has none. */
+  names: number
+  nameBytes: number
+  port: number
+  policy: number
+}
+
+interface Service extends ServiceState {
   readonly id: string
   readonly ordinal: number
   readonly record: number
-  candidates: CandidateSet
-  port: number
-  policy: number
 }
 
 /** Fuller than this, and searches for what isn't there get long. */
@@ -91,7 +89,9 @@ export class RouteTableWriter {
   #slots: Slots
   /** What readers see; another one only while a whole table is being built. */
   #inForce: Slots
-  #networks = 0
+  #serial = 0
+  /** What services had before they were changed; while a whole table is being built, the one in force still names it. */
+  readonly #left: ServiceState[] = []
 
   constructor({ prefix, seed, expected = DEFAULT_EXPECTED, reserveBytes = MAX_WORDS * 4 }: RouteTableWriterOptions) {
     const pages = Math.min(Math.ceil(reserveBytes / PAGE_BYTES), (MAX_WORDS * 4) / PAGE_BYTES)
@@ -102,7 +102,7 @@ export class RouteTableWriter {
     this.#arena = new Arena(this.#words.length)
     this.#sets = new CandidateSets(this.#words, this.#arena)
     // Of services that aren't known; it stays.
-    this.#sets.use([], '')
+    this.#sets.use([])
     Atomics.store(this.#words, CONTROL.layout, LAYOUT)
     Atomics.store(this.#words, CONTROL.prefix, prefix)
     Atomics.store(this.#words, CONTROL.key0, this.#seed[0])
@@ -117,9 +117,7 @@ export class RouteTableWriter {
    * @returns addresses that were refused. @throws NearcastError table.full, and then the old addresses stay in force
    */
   replace(rows: RouteTableRows): Ipv6[] {
-    const networks = this.#networks
     this.#slots = this.#newSlots(this.#inForce.capacity)
-    this.#networks = 0
     const kept = new Set<string>()
     const refused: Ipv6[] = []
     try {
@@ -127,46 +125,36 @@ export class RouteTableWriter {
     } catch (error) {
       this.#free(this.#slots)
       this.#slots = this.#inForce
-      this.#networks = networks
+      for (const service of this.#services.values()) this.#tell(service)
+      this.#giveBack()
       throw error
     }
     this.#publish()
+    this.#giveBack()
     for (const { id } of this.#services.values()) if (!kept.has(id)) this.putService(id, null)
     return refused
   }
 
-  #fill({ networks, services, addresses }: RouteTableRows, kept: Set<string>, refused: Ipv6[]): void {
-    for (const [network, entry] of networks) this.putNetwork(network, entry)
+  #fill({ services, addresses }: RouteTableRows, kept: Set<string>, refused: Ipv6[]): void {
     for (const [id, entry] of services) if (this.putService(id, entry)) kept.add(id)
     for (const [address, entry] of addresses) if (!this.putAddress(address, entry)) refused.push(address)
-  }
-
-  putNetwork(network: number, entry: NetworkEntry | null): void {
-    const key = { network, high: 0, low: 0 }
-    if (entry === null) {
-      if (this.#remove(key)) this.#networks--
-      return
-    }
-    const slot = this.#place(key)
-    const before = this.#slots.count
-    this.#slots.write(slot, key, { port: 0, generation: 0, policy: POLICY.known, service: 0, account: entry.account ?? 0 })
-    if (this.#slots.count > before) this.#networks++
   }
 
   /** @returns false when the id is none that can stand in the table, and then it isn't there. */
   putService(id: string, entry: ServiceEntry | null): boolean {
     if (entry === null) {
       const present = this.#services.get(id)
-      if (present) this.#change(present, this.#sets.use([], ''), 0, 0)
+      if (present) this.#change(present, { candidates: this.#sets.use([]), names: 0, nameBytes: 0, port: 0, policy: 0 })
       return true
     }
-    if (!isServiceId(id) || entry.nodes.length > MAX_CANDIDATES) {
+    const names = Buffer.from(JSON.stringify(entry.names))
+    if (!isServiceId(id) || entry.nodes.length > MAX_CANDIDATES || names.length > MAX_NAMES_BYTES) {
       this.putService(id, null)
       return false
     }
     const policy = POLICY.known | (entry.shadow === true ? POLICY.shadow : 0) | (kindNumber(entry.kind) << POLICY.kindShift) | ((entry.live ?? 0) << POLICY.liveShift)
-    const service = this.#service(id)
-    this.#change(service, this.#sets.use(entry.nodes, entry.variant ?? ''), entry.port, policy)
+    const record = this.#writeNames(names)
+    this.#change(this.#service(id), { candidates: this.#sets.use(entry.nodes), names: record, nameBytes: names.length, port: entry.port, policy })
     return true
   }
 
@@ -186,7 +174,7 @@ export class RouteTableWriter {
     const service = this.#service(entry.service)
     const before = this.#slots.siblings.ownerOf(slot)
     const tls = (tlsNumber(entry.tls ?? null) << POLICY.tlsShift) | (entry.particularTls === true ? POLICY.particularTls : 0)
-    this.#slots.write(slot, key, { port: service.port, generation: entry.generation, policy: service.policy | tls, service: service.record, account: entry.account ?? 0 })
+    this.#slots.write(slot, key, { port: service.port, generation: entry.generation, policy: service.policy | tls, service: service.record, names: service.names })
     if (before !== service.ordinal) {
       this.#slots.siblings.unlink(slot)
       this.#slots.siblings.link(slot, service.ordinal)
@@ -195,16 +183,13 @@ export class RouteTableWriter {
     return true
   }
 
-  /** The order of the candidates of all services that are held by exactly these nodes. @returns false: there are none. */
-  orderCandidates(nodes: readonly number[], variant = ''): boolean {
-    return this.#sets.order(nodes, variant)
-  }
-
-  get size(): { readonly addresses: number; readonly networks: number; readonly services: number; readonly candidateSets: number; readonly capacity: number; readonly usedBytes: number } {
+  /** `usedBytes` without names, which have `nameBytes`. */
+  get size(): { readonly addresses: number; readonly services: number; readonly candidateSets: number; readonly capacity: number; readonly usedBytes: number; readonly nameBytes: number } {
     const { count, capacity } = this.#slots
+    const nameBytes = this.#arena.bytesFor('names')
     // The empty set of those that aren't known doesn't count.
     const candidateSets = this.#sets.size - 1
-    return { addresses: count - this.#networks, networks: this.#networks, services: this.#services.size, candidateSets, capacity, usedBytes: this.#arena.usedBytes }
+    return { addresses: count, services: this.#services.size, candidateSets, capacity, usedBytes: this.#arena.usedBytes - nameBytes, nameBytes }
   }
 
   #remove(key: SlotKey): boolean {
@@ -261,31 +246,56 @@ export class RouteTableWriter {
     const present = this.#services.get(id)
     if (present) return present
     const record = this.#arena.takeCell('service', recordWords(id))
-    for (let index = 0; index < id.length; index += 4) {
-      const at = (offset: number): number => (index + offset < id.length ? id.charCodeAt(index + offset) : 0)
-      Atomics.store(this.#words, record + 1 + (index >> 2), at(0) | (at(1) << 8) | (at(2) << 16) | (at(3) << 24))
-    }
+    this.#writeBytes(record + 1, Buffer.from(id))
     const ordinal = this.#freeOrdinals.pop() ?? this.#byOrdinal.length
-    const service = { id, ordinal, record, candidates: this.#sets.use([], ''), port: 0, policy: 0 }
+    const service = { id, ordinal, record, candidates: this.#sets.use([]), names: 0, nameBytes: 0, port: 0, policy: 0 }
     this.#byOrdinal[ordinal] = service
     this.#services.set(id, service)
     this.#point(service)
     return service
   }
 
-  /** Takes over the use of `candidates`. */
-  #change(service: Service, candidates: CandidateSet, port: number, policy: number): void {
-    const before = service.candidates
-    service.candidates = candidates
-    service.port = port
-    service.policy = policy
+  /** Takes over the candidates and the names. What readers may still be reading is given up last. */
+  #change(service: Service, now: ServiceState): void {
+    const before = { ...service }
+    Object.assign(service, now)
     this.#point(service)
-    this.#sets.release(before)
-    for (const slot of this.#slots.siblings.of(service.ordinal)) {
-      const tls = this.#slots.policyOf(slot) & ((POLICY_TLS_MASK << POLICY.tlsShift) | POLICY.particularTls)
-      this.#slots.update(slot, port, policy | tls)
-    }
+    this.#tell(service)
+    this.#left.push(before)
+    if (this.#slots === this.#inForce) this.#giveBack()
     this.#tidy(service.ordinal)
+  }
+
+  /** All addresses of a service. */
+  #tell({ ordinal, port, policy, names }: Service): void {
+    for (const slot of this.#slots.siblings.of(ordinal)) {
+      const tls = this.#slots.policyOf(slot) & ((POLICY_TLS_MASK << POLICY.tlsShift) | POLICY.particularTls)
+      this.#slots.update(slot, port, policy | tls, names)
+    }
+  }
+
+  /** What services had before, now that no slot that is in force names it. */
+  #giveBack(): void {
+    for (const { candidates, names, nameBytes } of this.#left.splice(0)) {
+      this.#sets.release(candidates)
+      if (names > 0) this.#arena.freeCell('names', names, namesWords(nameBytes))
+    }
+  }
+
+  #writeNames(names: Uint8Array): number {
+    const record = this.#arena.takeCell('names', namesWords(names.length))
+    this.#serial = (this.#serial + 1) | 0
+    Atomics.store(this.#words, record + NAMES.serial, this.#serial)
+    Atomics.store(this.#words, record + NAMES.bytes, names.length)
+    this.#writeBytes(record + NAMES.text, names)
+    return record
+  }
+
+  #writeBytes(position: number, bytes: Uint8Array): void {
+    const at = (index: number): number => bytes[index] ?? 0
+    for (let index = 0; index < bytes.length; index += 4) {
+      Atomics.store(this.#words, position + (index >> 2), at(index) | (at(index + 1) << 8) | (at(index + 2) << 16) | (at(index + 3) << 24))
+    }
   }
 
   #point({ id, record, candidates }: Service): void {
@@ -304,16 +314,6 @@ export class RouteTableWriter {
   }
 }
 
-/** `Route.live` of a policy as lib/live-policy.ts has it. @throws NearcastError config.invalid for text that is none */
-export function liveCode(policy: string | undefined): number {
-  if (policy === undefined) return 0
-  if (policy === 'keep') return 1
-  if (policy === 'cut') return 2
-  const [, seconds] = /^drain:([1-9]\d{0,4})$/.exec(policy) ?? []
-  if (seconds === undefined) throw new NearcastError('config.invalid', `"${policy}" is no policy for live connections; use keep, cut or drain:<seconds>.`)
-  return Number(seconds) + 2
-}
-
 /** Slots for so many entries. */
 function capacityFor(entries: number): number {
   return Math.ceil(Math.max(entries, 1) / MAX_LOAD) + 1
@@ -328,6 +328,10 @@ function keyOf(address: Ipv6, prefix: number): SlotKey | null {
 
 function isServiceId(id: string): boolean {
   return id.length <= MAX_SERVICE_ID_BYTES && /^[\x20-\x7e]+$/.test(id)
+}
+
+function namesWords(bytes: number): number {
+  return NAMES.text + Math.ceil(bytes / 4)
 }
 
 function recordWords(id: string): number {

@@ -7,7 +7,7 @@
  * middle of. Looks by WebAssembly (look-up.ts). Pure: no sockets, no clock, no logger.
  */
 import type { Ipv6 } from '../../lib/address.ts'
-import { CONTROL, MAX_CANDIDATES, MAX_SERVICE_ID_BYTES, POLICY, POLICY_KIND_MASK, POLICY_LIVE_MASK, POLICY_TLS_MASK, SERVICE_ID_BITS, SET, SLOT } from './layout.ts'
+import { CONTROL, MAX_CANDIDATES, MAX_NAMES_BYTES, MAX_SERVICE_ID_BYTES, NAMES, POLICY, POLICY_KIND_MASK, POLICY_LIVE_MASK, POLICY_TLS_MASK, SERVICE_ID_BITS, SET, SLOT } from './layout.ts'
 import { FOUND, lookUpIn, OWN, UNREST } from './look-up.ts'
 import type { LookUp } from './look-up.ts'
 import { pauseOn, sharedWords } from './shared-words.ts'
@@ -52,8 +52,8 @@ export class Route {
   live = 0
   /** The service's number: the same for all addresses of a service, until it is removed. */
   service = 0
-  /** Its account in the limit counters (limit-counters.ts); 0: none. */
-  account = 0
+  /** Where its names stand. */
+  names = 0
   /** Where it was found, and when: `follow` and `inForce` compare. */
   position = 0
   version = 0
@@ -65,7 +65,7 @@ export class Target {
   /** The id of the service: the first `serviceBytes` bytes, printable ASCII. */
   readonly service = new Uint8Array(MAX_SERVICE_ID_BYTES)
   serviceBytes = 0
-  /** Numbers of nodes, best first: the first `count`. */
+  /** What the registry says of its nodes, in its order (candidates.ts): the first `count`. */
   readonly nodes = new Int32Array(MAX_CANDIDATES)
   count = 0
 }
@@ -76,6 +76,7 @@ export class RouteTable {
   /** What the look-up has read: this thread's alone. */
   readonly #own: Int32Array
   readonly #ownBytes: Uint8Array
+  readonly #decoder = new TextDecoder()
   readonly #prefix: number
   readonly #key0: number
   readonly #key1: number
@@ -99,11 +100,6 @@ export class RouteTable {
     return this.#find(word(address, 2), high, low) && this.#read(into)
   }
 
-  /** The account of a network (0: none), or -1: there is no such network. */
-  network(network: number): number {
-    return this.#find(network | 0, 0, 0) ? (this.#own[SLOT.account] ?? 0) : -1
-  }
-
   /**
    * Service and candidates of a route that was just found. @returns false when the route isn't in force any more, or
    * stands elsewhere: find it again, and decide anew.
@@ -122,6 +118,26 @@ export class RouteTable {
       if (whole) return true
       pauseOn(this.#words, service, head, turn)
     }
+  }
+
+  /**
+   * A number that changes whenever anything of the service does: who remembers what it read under the same `names` and
+   * serial may use it again, if the route is in force still.
+   */
+  serial({ names }: Route): number {
+    return Atomics.load(this.#words, names + NAMES.serial)
+  }
+
+  /** What the service of a route that was just found is called, as JSON; null when the route isn't in force any more. */
+  names(route: Route): string | null {
+    const { names } = route
+    const bytes = Math.min(Atomics.load(this.#words, names + NAMES.bytes) >>> 0, MAX_NAMES_BYTES)
+    const words = NAMES.text + Math.ceil(bytes / 4)
+    if (names <= 0 || names + words > this.#words.length) return null
+    this.#lookUp.copy(names, words)
+    if (!this.inForce(route)) return null
+    const start = (OWN.copied + NAMES.text) * 4
+    return this.#decoder.decode(this.#ownBytes.subarray(start, start + bytes))
   }
 
   /** Whether nothing has changed at that address since it was found, as far as a reader can tell. */
@@ -151,7 +167,7 @@ export class RouteTable {
     into.shadow = (policy & POLICY.shadow) !== 0
     into.live = (policy >>> POLICY.liveShift) & POLICY_LIVE_MASK
     into.service = own[SLOT.service] ?? 0
-    into.account = own[SLOT.account] ?? 0
+    into.names = own[SLOT.names] ?? 0
     into.position = own[OWN.position] ?? 0
     into.version = own[SLOT.version] ?? 0
     into.directory = own[OWN.directory] ?? 0

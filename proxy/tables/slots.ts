@@ -22,7 +22,7 @@ export interface SlotValue {
   readonly generation: number
   readonly policy: number
   readonly service: number
-  readonly account: number
+  readonly names: number
 }
 
 export class Slots {
@@ -60,22 +60,23 @@ export class Slots {
   }
 
   /** Into an empty slot, or over what has the same key. */
-  write(slot: number, { network, high, low }: SlotKey, { port, generation, policy, service, account }: SlotValue): void {
+  write(slot: number, { network, high, low }: SlotKey, { port, generation, policy, service, names }: SlotValue): void {
     const at = this.base + slot * SLOT_WORDS
     if (this.#words[at + SLOT.network] === 0) this.#count++
-    this.#store(at, network, low, (high << 16) | port, generation, policy, service, account)
+    this.#store(at, network, low, (high << 16) | port, generation, policy, service, names)
   }
 
-  /** Changes port and policy of what stands there. */
-  update(slot: number, port: number, policy: number): void {
+  /** Changes what the service of an address says of it. */
+  update(slot: number, port: number, policy: number, names: number): void {
     const words = this.#words
     const at = this.base + slot * SLOT_WORDS
     const version = words[at + SLOT.version] ?? 0
     const highAndPort = ((words[at + SLOT.highAndPort] ?? 0) & 0xffff_0000) | port
-    if (words[at + SLOT.highAndPort] === highAndPort && words[at + SLOT.policy] === policy) return
+    if (words[at + SLOT.highAndPort] === highAndPort && words[at + SLOT.policy] === policy && words[at + SLOT.names] === names) return
     Atomics.store(words, at + SLOT.version, (version + 1) | 0)
     Atomics.store(words, at + SLOT.highAndPort, highAndPort)
     Atomics.store(words, at + SLOT.policy, policy)
+    Atomics.store(words, at + SLOT.names, names)
     Atomics.store(words, at + SLOT.version, (version + 2) | 0)
   }
 
@@ -126,11 +127,11 @@ export class Slots {
     const words = this.#words
     const at = this.base + from * SLOT_WORDS
     const word = (index: number): number => words[at + index] ?? 0
-    this.#store(this.base + to * SLOT_WORDS, word(SLOT.network), word(SLOT.low), word(SLOT.highAndPort), word(SLOT.generation), word(SLOT.policy), word(SLOT.service), word(SLOT.account))
+    this.#store(this.base + to * SLOT_WORDS, word(SLOT.network), word(SLOT.low), word(SLOT.highAndPort), word(SLOT.generation), word(SLOT.policy), word(SLOT.service), word(SLOT.names))
     this.siblings.move(from, to)
   }
 
-  #store(at: number, network: number, low: number, highAndPort: number, generation: number, policy: number, service: number, account: number): void {
+  #store(at: number, network: number, low: number, highAndPort: number, generation: number, policy: number, service: number, names: number): void {
     const words = this.#words
     const version = words[at + SLOT.version] ?? 0
     Atomics.store(words, at + SLOT.version, (version + 1) | 0)
@@ -139,7 +140,7 @@ export class Slots {
     Atomics.store(words, at + SLOT.generation, generation)
     Atomics.store(words, at + SLOT.policy, policy)
     Atomics.store(words, at + SLOT.service, service)
-    Atomics.store(words, at + SLOT.account, account)
+    Atomics.store(words, at + SLOT.names, names)
     // Last: with it an empty slot begins to be one.
     Atomics.store(words, at + SLOT.network, network)
     Atomics.store(words, at + SLOT.version, (version + 2) | 0)

@@ -14,6 +14,7 @@ import { DataPath, prefixOf } from '../data-path.ts'
 import { Journal } from '../journal.ts'
 import { Measures } from '../measures.ts'
 import { eventsFor } from '../record-events.ts'
+import { SharedRoutes } from '../tables/shared-routes.ts'
 import { TlsEdgeReplica } from '../tls/edge.ts'
 import { Channel } from './channel.ts'
 import type { AskedByThread, AskedOfThread, FromThread, ThreadStart, ToThread } from './messages.ts'
@@ -30,6 +31,7 @@ class DataThread {
   readonly #start: ThreadStart
   readonly #channel: Channel<FromThread, AskedByThread, ToThread, AskedOfThread>
   readonly #plane: UringPlane
+  readonly #routes: SharedRoutes
   readonly #data: DataPath
   readonly #nodes: NodeReplicas
   readonly #edge: TlsEdgeReplica
@@ -57,8 +59,19 @@ class DataThread {
         },
       },
       asked: {
-        rows: (rows) => this.#data.tables.replace(rows),
-        changes: (changes) => this.#data.tables.change(changes),
+        rows: ({ rows, numbers }) => {
+          this.#routes.name(numbers)
+          this.#data.tables.replace(rows)
+          return this.#data.entrance.services()
+        },
+        changes: ({ changes, numbers }) => {
+          this.#routes.name(numbers)
+          this.#data.tables.change(changes)
+        },
+        review: ({ touched, services }) => {
+          for (const [id, row] of services) this.#routes.putService(id, row)
+          this.#data.review(touched)
+        },
         listen: ({ port: number, fd, accepted }) => this.#listen(number, fd, accepted),
         unlisten: (number) => this.#unlisten(number),
         explain: ({ params, revision }) => this.#data.explain(params, revision),
@@ -80,9 +93,12 @@ class DataThread {
     })
     const measures = new Measures(this.#tally)
     const journal = new Journal({ log, prefix: prefixOf(config), now, regionOf: (node) => this.#nodes.get(node)?.row.region ?? null })
+    this.#routes = new SharedRoutes({ handle: start.routes, prefix: prefixOf(config), isOpen: (service) => this.#data.entrance.has(service) })
     this.#data = new DataPath({
       config,
       plane: this.#plane,
+      routes: this.#routes,
+      reviews: false,
       nodes: this.#nodes,
       tls: this.#edge,
       events: { ...eventsFor(journal, measures), opened: (open) => void Atomics.store(this.#open, index, open) },
@@ -90,7 +106,6 @@ class DataThread {
       now,
       log,
     })
-    if (start.rows) this.#data.tables.replace(start.rows)
     this.#nodes.learn(start.nodes)
     setInterval(() => this.#tell(), TELL_MS).unref()
     process.on('uncaughtException', (error) => this.#fail(error))

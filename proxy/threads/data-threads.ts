@@ -13,7 +13,6 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { parseIpv6 } from '../../lib/address.ts'
 import { asNearcastError } from '../../lib/errors.ts'
-import type { AppliedChange } from '../../lib/feed/reader.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { Descriptor } from '../../lib/kernel/descriptor.ts'
 import type { HopTls, ListenOptions, Listener } from '../../lib/plane/plane.ts'
@@ -21,14 +20,16 @@ import { listenGroup } from '../../lib/plane/uring/listen-group.ts'
 import type { Carrier } from '../carrier.ts'
 import type { ExplainReport } from '../explain.ts'
 import type { ProxyConfig } from '../config.ts'
+import { prefixOf } from '../data-path.ts'
 import type { Node } from '../nearest/node.ts'
 import type { Nodes } from '../nearest/nodes.ts'
 import type { Routes } from '../routes.ts'
-import type { Rows, TakesRows } from '../tables-in-force.ts'
+import type { TakesRows } from '../tables-in-force.ts'
 import type { OpenTlsEdge, SharedTls } from '../tls/edge.ts'
 import { Channel } from './channel.ts'
-import type { AskedByThread, AskedOfThread, FromThread, NodeState, ThreadStart, ThreadUse, ToThread } from './messages.ts'
+import type { AskedByThread, AskedOfThread, FromThread, NodeState, ThreadChannel, ThreadStart, ThreadUse, ToThread } from './messages.ts'
 import type { TallyBook } from './tally.ts'
+import { ThreadTables } from './thread-tables.ts'
 
 export interface DataThreadsOptions {
   readonly count: number
@@ -46,8 +47,6 @@ export interface DataThreadsOptions {
   /** A thread has ended without a word: the process must end. */
   readonly fatal: (thread: number, why: string) => void
 }
-
-type ThreadChannel = Channel<ToThread, AskedOfThread, FromThread, AskedByThread>
 
 interface Port {
   readonly port: number
@@ -69,7 +68,7 @@ const NOBODY: ThreadUse = { rejected: 0, waiting: 0, handshakes: 0, carried: new
 export class DataThreads implements Carrier {
   readonly accept: Carrier['accept'] = { brain: () => ({ on: () => [] }) }
   readonly plane: Carrier['plane'] = { listen: (options) => this.#listen(options) }
-  readonly tables: TakesRows
+  readonly tables: ThreadTables
   readonly routes: Routes
   readonly #options: DataThreadsOptions
   readonly #threads: Thread[]
@@ -78,7 +77,6 @@ export class DataThreads implements Carrier {
   readonly #headers: SharedArrayBuffer
   readonly #ticking: NodeJS.Timeout
   readonly #told = new Map<string, NodeState>()
-  #rows: Rows | null = null
   #draining = false
   #closing: Promise<void> | undefined
   /** Threads that took the place of one that had ended. */
@@ -97,17 +95,7 @@ export class DataThreads implements Carrier {
     this.routes = options.routes
     this.#open = new Int32Array(new SharedArrayBuffer(4 * count))
     this.#headers = new SharedArrayBuffer(8 * count)
-    this.tables = {
-      replace: async (rows) => {
-        this.#rows = rows
-        await options.tables.replace(rows)
-        await this.#askAll((channel) => channel.ask('rows', plain(rows)))
-      },
-      change: async (changes: readonly AppliedChange[]) => {
-        await options.tables.change(changes)
-        await this.#askAll((channel) => channel.ask('changes', changes))
-      },
-    }
+    this.tables = new ThreadTables({ prefix: prefixOf(options.config), own: options.tables, askAll: (ask) => this.#askAll(ask) })
     this.#threads = Array.from({ length: count }, (_, index) => new Thread(this, index))
     this.#ticking = setInterval(() => this.#tellNodes(), NODES_MS).unref()
   }
@@ -223,14 +211,14 @@ export class DataThreads implements Carrier {
       open: this.#open.buffer as SharedArrayBuffer,
       headers: this.#headers,
       sharedTls: edge.shared,
-      rows: this.#rows && plain(this.#rows),
+      routes: this.tables.handle,
       nodes: this.statesFor(thread),
     }
   }
 
   /** It runs (again): its ports, and what happened while it started. */
   async started(thread: Thread, accepted: ReadonlyMap<number, readonly number[]>): Promise<void> {
-    if (this.#rows) await thread.channel?.ask('rows', plain(this.#rows))
+    if (thread.channel) await this.tables.bring(thread.channel)
     // Told to those who ran, while this one started.
     thread.channel?.tell('nodes', this.statesFor(thread))
     thread.channel?.tell('sharedTls', this.#options.edge.shared)
@@ -391,11 +379,6 @@ class Thread {
     await worker?.terminate()
     this.#worker = null
   }
-}
-
-/** Plain maps: a class doesn't go to another thread. */
-function plain({ networks, services, addresses, nodes }: Rows): Rows {
-  return { networks, services, addresses, nodes }
 }
 
 function stateOf({ row, health, latency, connect, reachable, session, connections, salt }: Node): NodeState {

@@ -1,13 +1,20 @@
 /** What the control thread and its data threads say to each other, by name (channel.ts). */
 import type { HopTls, RateWaits } from '../../lib/plane/plane.ts'
 import type { LogLevel } from '../../lib/log.ts'
+import type { ServiceRow } from '../../lib/feed/messages.ts'
 import type { AppliedChange } from '../../lib/feed/reader.ts'
 import type { ProxyConfig } from '../config.ts'
 import type { DataPathConfig } from '../data-path.ts'
 import type { ExplainReport } from '../explain.ts'
+import type { Touched } from '../revocations.ts'
+import type { RouteTableHandle } from '../tables/route-table.ts'
 import type { Rows } from '../tables-in-force.ts'
 import type { SharedTls } from '../tls/edge.ts'
+import type { Channel } from './channel.ts'
 import type { Tallies } from './tally.ts'
+
+/** The control thread's end. */
+export type ThreadChannel = Channel<ToThread, AskedOfThread, FromThread, AskedByThread>
 
 /** What a data thread is born with. */
 export interface ThreadStart {
@@ -20,9 +27,27 @@ export interface ThreadStart {
   /** BigInt64 per thread: the number of its next header. It outlives the thread, so that no number comes twice. */
   readonly headers: SharedArrayBuffer
   readonly sharedTls: SharedTls
-  /** null: no table yet. */
-  readonly rows: Rows | null
+  /** The routes: where the control thread writes them. */
+  readonly routes: RouteTableHandle
   readonly nodes: readonly NodeState[]
+}
+
+/** All but the routes; of networks and addresses those that have more to them than the table of routes says. */
+export interface TellRows {
+  readonly rows: Rows
+  readonly numbers: ReadonlyMap<number, string>
+}
+
+export interface TellChanges {
+  readonly changes: readonly AppliedChange[]
+  /** Nodes that have a number from now on. */
+  readonly numbers: ReadonlyMap<number, string>
+}
+
+export interface Review {
+  readonly touched: Touched | 'all'
+  /** What became of services that were asked for. */
+  readonly services: ReadonlyMap<string, ServiceRow | null>
 }
 
 /** A node as the control thread knows it: its probes, its session. */
@@ -69,9 +94,12 @@ export type ToThread = {
 }
 
 export type AskedOfThread = {
-  /** Answered when they are in force. */
-  readonly rows: { readonly question: Rows; readonly answer: void }
-  readonly changes: { readonly question: readonly AppliedChange[]; readonly answer: void }
+  /** What goes before a new table of routes. The answer: services of open connections. */
+  readonly rows: { readonly question: TellRows; readonly answer: readonly string[] }
+  /** What goes before a change of the routes. */
+  readonly changes: { readonly question: TellChanges; readonly answer: void }
+  /** The routes have changed: open connections are judged. Answered when that is done. */
+  readonly review: { readonly question: Review; readonly answer: void }
   /** `accepted`: taken from the kernel's queue by a thread that ended, and nobody's yet. */
   readonly listen: { readonly question: { readonly port: number; readonly fd: number; readonly accepted: readonly number[] }; readonly answer: void }
   /** Its descriptor is closed. */

@@ -48,8 +48,8 @@ function watch({ handle, network, always, addresses, shared, signal }: TableRead
         continue
       }
       found++
-      const { generation, account, tls, particularTls } = route
-      if (account !== generation || particularTls !== (generation % 2 === 1) || (tls === 'terminate') !== (generation % 3 === 0)) {
+      const { generation, tls, particularTls } = route
+      if (particularTls !== (generation % 2 === 1) || (tls === 'terminate') !== (generation % 3 === 0)) {
         complaints.add(`${index}: ${JSON.stringify(route)}`)
       }
       if (route.network !== network || generation < (newest[index] ?? 0)) complaints.add(`${index}: generation ${generation} after ${newest[index]}`)
@@ -58,6 +58,10 @@ function watch({ handle, network, always, addresses, shared, signal }: TableRead
       followed++
       const id = String.fromCharCode(...target.service.subarray(0, target.serviceBytes))
       if (id !== `srv${index % 64}`) complaints.add(`${index}: service ${id}`)
+      const names = table.names(route)
+      if (names === null) continue
+      const [name, filler = ''] = JSON.parse(names) as string[]
+      if (name !== id || /[^x]/.test(filler)) complaints.add(`${index}: names ${names}`)
       // Whatever their order: neighbours, and as many as the first one says.
       const nodes = [...target.nodes.subarray(0, target.count)].toSorted((left, right) => left - right)
       const [first = -1] = nodes

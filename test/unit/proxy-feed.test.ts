@@ -26,7 +26,7 @@ class World {
   readonly tables = new TablesInForce({
     routes: this.routes,
     nodes: { replace: () => this.steps.push('nodes'), put: (id, row) => this.steps.push(`node ${row === null ? '-' : '+'}${id}`) },
-    nearest: { forget: (service) => void this.steps.push(`forget ${service}`), forgetExcept: (services) => void this.steps.push(`forget all but ${[...services.keys()].join()}`) },
+    nearest: { forget: (service) => void this.steps.push(`forget ${service}`), forgetUnless: (isKnown) => void this.steps.push(`forget all but ${['s', 'gone'].filter(isKnown).join()}`) },
     limits: {
       replace: () => undefined,
       putNetwork: (network, limits) => void this.limits.push([network, limits]),

@@ -19,7 +19,7 @@ import { Guard } from '../../proxy/host/guard.ts'
 import { Prefixes } from '../../proxy/host/prefixes.ts'
 import { GATEWAY, ruleset } from '../../proxy/host/ruleset.ts'
 import { Listeners, MAX_PORTS } from '../../proxy/listeners.ts'
-import type { Decision } from '../../proxy/routes.ts'
+import type { Decision } from '../../proxy/decision.ts'
 
 /** Without limits. */
 const OPEN = { enter: () => 'in' as const, leave: () => undefined }

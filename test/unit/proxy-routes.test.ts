@@ -4,7 +4,7 @@ import { asNetworkId, flycastAddress, formatIpv6, machineAddress, networkOf, par
 import type { Ipv6 } from '../../lib/address.ts'
 import type { AddressRow, NetworkRow, ServiceRow } from '../../lib/feed/messages.ts'
 import { Routes } from '../../proxy/routes.ts'
-import type { Decision } from '../../proxy/routes.ts'
+import type { Decision } from '../../proxy/decision.ts'
 import { Random, testSeed } from '../support/random.ts'
 
 const PREFIX = 0xfdaa

@@ -9,8 +9,9 @@ import { keyedHash } from '../../proxy/tables/keyed-hash.ts'
 import { CONTROL } from '../../proxy/tables/layout.ts'
 import { ABSENT, FOUND, lookUpIn, UNREST } from '../../proxy/tables/look-up.ts'
 import { LOOK_UP_CODE } from '../../proxy/tables/look-up-code.ts'
+import { liveCode, liveText } from '../../proxy/tables/live-code.ts'
 import { Route, RouteTable, Target } from '../../proxy/tables/route-table.ts'
-import { liveCode, RouteTableWriter } from '../../proxy/tables/route-table-writer.ts'
+import { RouteTableWriter } from '../../proxy/tables/route-table-writer.ts'
 import type { AddressEntry, ServiceEntry } from '../../proxy/tables/route-table-writer.ts'
 import { Random, testSeed } from '../support/random.ts'
 import type { TableReaderReport, TableReaderStart } from '../support/table-reader.ts'
@@ -19,7 +20,7 @@ import { lookUpCode } from '../../scripts/look-up.ts'
 const PREFIX = 0xfdaa
 /** How often each reader looks up everything at least. */
 const HAMMER_PASSES = Number(process.env['NEARCAST_HAMMER_PASSES'] ?? 100)
-const redis: ServiceEntry = { port: 6379, kind: 'redis', nodes: [1] }
+const redis: ServiceEntry = { port: 6379, kind: 'redis', nodes: [1], names: ['org', 'name'] }
 
 /** Numbers that differ in high bits only, in low bits only, and in few of them. */
 function addressOf(key: number): Ipv6 {
@@ -52,12 +53,13 @@ test('the compiled look-up is that of the source', () => {
 test('a route has everything that was written', () => {
   const { writer, table, route, target, serviceOf } = tableOf()
   const address = parseIpv6('fdaa:1:2:0:1:8001:f00d:3')
-  writer.putService('srvabc', { port: 65_535, kind: 'postgres', shadow: true, live: liveCode('drain:99999'), nodes: [3, 1, 2] })
-  expect(writer.putAddress(address, { generation: 0xffff_ffff, service: 'srvabc', tls: 'auto', particularTls: true, account: 9 })).toBe(true)
+  writer.putService('srvabc', { port: 65_535, kind: 'postgres', shadow: true, live: liveCode('drain:99999'), nodes: [3, 1, 2], names: ['acme', 'Größe "1"'] })
+  expect(writer.putAddress(address, { generation: 0xffff_ffff, service: 'srvabc', tls: 'auto', particularTls: true })).toBe(true)
   expect(table.find(address, route)).toBe(true)
-  const { position: _p, version: _v, directory: _d, service, ...rest } = route
-  expect(rest).toEqual({ network: 0x1_0002, generation: 0xffff_ffff, port: 65_535, kind: 'postgres', tls: 'auto', particularTls: true, shadow: true, live: 100_001, account: 9 })
-  expect(service).toBeGreaterThan(0)
+  const { position: _p, version: _v, directory: _d, service, names, ...rest } = route
+  expect(rest).toEqual({ network: 0x1_0002, generation: 0xffff_ffff, port: 65_535, kind: 'postgres', tls: 'auto', particularTls: true, shadow: true, live: 100_001 })
+  expect(Math.min(service, names)).toBeGreaterThan(0)
+  expect(table.names(route)).toBe(JSON.stringify(['acme', 'Größe "1"']))
   expect(serviceOf()).toBe('srvabc')
   expect([...target.nodes.subarray(0, target.count)]).toEqual([3, 1, 2])
 })
@@ -65,13 +67,9 @@ test('a route has everything that was written', () => {
 test('nothing but Flycast addresses of the plan is found or taken', () => {
   const { writer, table, route } = tableOf()
   writer.putService('s', redis)
-  writer.putNetwork(1, { account: 5 })
   const foreign = ['fdab:0:1:0:1::5', 'fdaa:0:1::5', 'fdaa:0:1:0:1::', 'fdaa::1:0:0:5', 'fdaa:0:1:1:1::5', '::'].map(parseIpv6)
   foreign.push(machineAddress(asNetworkId(1), 2, 3))
   for (const address of foreign) expect([writer.putAddress(address, { generation: 1, service: 's' }), table.find(address, route)]).toEqual([false, false])
-  expect([table.network(1), table.network(2), table.network(0)]).toEqual([5, -1, -1])
-  writer.putNetwork(1, null)
-  expect([table.network(1), writer.size.networks]).toEqual([-1, 0])
 })
 
 test('an address is unknown until its service is known, and again afterwards; a change of the service reaches all its addresses', () => {
@@ -92,22 +90,23 @@ test('an address is unknown until its service is known, and again afterwards; a 
   expect(writer.size).toMatchObject({ addresses: 0, services: 0, candidateSets: 0 })
 })
 
-test('services of the same nodes share one order; a variant has its own', () => {
+test('services that are held alike share what is said of it', () => {
   const { writer, table, route, target } = tableOf()
-  const address = [1, 2, 3].map((number) => flycastAddress(asNetworkId(4), number))
-  const put = (index: number, entry: ServiceEntry): void => {
-    writer.putService(`s${index}`, entry)
-    writer.putAddress(address[index] ?? parseIpv6('::'), { generation: 1, service: `s${index}` })
-  }
-  put(0, { ...redis, nodes: [1, 2, 3] })
-  put(1, { ...redis, nodes: [3, 1, 2] })
-  put(2, { ...redis, nodes: [1, 2, 3], variant: 'busy' })
-  const orders = (): string[] => address.map((each) => (table.find(each, route) && table.follow(route, target) ? target.nodes.subarray(0, target.count).join() : '-'))
-  expect(orders()).toEqual(['1,2,3', '1,2,3', '1,2,3'])
-  expect(writer.orderCandidates([2, 3, 1])).toBe(true)
-  expect(orders()).toEqual(['2,3,1', '2,3,1', '1,2,3'])
-  expect(writer.orderCandidates([9])).toBe(false)
+  const addresses = [1, 2, 3].map((number) => flycastAddress(asNetworkId(4), number))
+  const placed = [[1, 2, 3], [3, 1, 2], [1, 2, 3]]
+  addresses.forEach((address, index) => {
+    writer.putService(`s${index}`, { ...redis, nodes: placed[index] ?? [] })
+    writer.putAddress(address, { generation: 1, service: `s${index}` })
+  })
+  expect(addresses.map((each) => (table.find(each, route) && table.follow(route, target) ? [...target.nodes.subarray(0, target.count)] : null))).toEqual(placed)
   expect(writer.size.candidateSets).toBe(2)
+})
+
+test('policies for live connections as numbers, and back', () => {
+  const policies = [undefined, 'keep', 'cut', 'drain:1', 'drain:99999']
+  expect(policies.map(liveCode)).toEqual([0, 1, 2, 3, 100_001])
+  expect(policies.map((policy) => liveText(liveCode(policy)))).toEqual(policies)
+  expect(['', 'drain:0', 'drain:100000', 'nonsense'].map(liveCode)).toEqual([0, 0, 0, 0])
 })
 
 test('ids that cannot stand in the table, too many nodes and too small a memory are refused, and nothing else is lost', () => {
@@ -115,13 +114,14 @@ test('ids that cannot stand in the table, too many nodes and too small a memory 
   const address = flycastAddress(asNetworkId(1), 1)
   for (const id of ['', 'ä', 'x'.repeat(65)]) expect([writer.putService(id, redis), writer.putAddress(address, { generation: 1, service: id })]).toEqual([false, false])
   expect(writer.putService('many', { ...redis, nodes: Array.from({ length: 65 }, (_, index) => index) })).toBe(false)
+  expect(writer.putService('talkative', { ...redis, names: ['x'.repeat(2050)] })).toBe(false)
   expect(writer.putService('x'.repeat(64), { ...redis, nodes: Array.from({ length: 64 }, (_, index) => index) })).toBe(true)
   expect(writer.putAddress(address, { generation: 1, service: 'x'.repeat(64) })).toBe(true)
   const fill = (): void => {
     for (let number = 2; number < 10_000; number++) writer.putAddress(flycastAddress(asNetworkId(1), number), { generation: 1, service: 'x'.repeat(64) })
   }
   expect(fill).toThrow(expect.objectContaining({ code: 'table.full' }))
-  expect(() => writer.replace({ networks: [], services: [], addresses: [] })).not.toThrow(expect.objectContaining({ code: 'address.invalid' }))
+  expect(() => writer.replace({ services: [], addresses: [] })).not.toThrow(expect.objectContaining({ code: 'address.invalid' }))
   expect(table.find(address, route)).toBe(writer.size.addresses > 0)
 })
 
@@ -132,17 +132,16 @@ test('it says what a map says, for any order of changes, growth and whole replac
   const { writer, table, route, serviceOf } = tableOf(4, 1 << 23)
   const services = new Map<string, ServiceEntry>()
   const addresses = new Map<number, AddressEntry>()
-  const networks = new Map<number, { account: number }>()
-  const aService = (): [string, ServiceEntry] => [`s${below(40)}`.padEnd(1 + below(2) * 30, 'x'), { port: 1 + below(65_535), kind: 'tcp', shadow: below(2) === 1, live: below(100_002), nodes: [below(3), 3 + below(3)] }]
-  const anAddress = (): [number, AddressEntry] => [below(3000), { generation: 1 + below(1e9), service: aService()[0], tls: below(2) === 1 ? 'passthrough' : null, account: below(100) }]
+  const aService = (): [string, ServiceEntry] => [`s${below(40)}`.padEnd(1 + below(2) * 30, 'x'), { port: 1 + below(65_535), kind: 'tcp', shadow: below(2) === 1, live: below(100_002), nodes: [below(3), 3 + below(3)], names: ['org', 'n'.repeat(below(30))] }]
+  const anAddress = (): [number, AddressEntry] => [below(3000), { generation: 1 + below(1e9), service: aService()[0], tls: below(2) === 1 ? 'passthrough' : null }]
   const check = (key: number): void => {
     const entry = addresses.get(key)
     const service = entry && services.get(entry.service)
     const found = table.find(addressOf(key), route)
-    const got = found ? { generation: route.generation, port: route.port, shadow: route.shadow, live: route.live, tls: route.tls, account: route.account, service: serviceOf() } : null
-    const { generation, tls, account } = entry ?? {}
-    const { port, shadow, live } = service ?? {}
-    expect(got, `seed ${seed}, address ${key}`).toEqual(entry && service ? { generation, port, shadow, live, tls, account, service: entry.service } : null)
+    const got = found ? { generation: route.generation, port: route.port, shadow: route.shadow, live: route.live, tls: route.tls, names: table.names(route), service: serviceOf() } : null
+    const { generation, tls } = entry ?? {}
+    const { port, shadow, live, names } = service ?? {}
+    expect(got, `seed ${seed}, address ${key}`).toEqual(entry && service ? { generation, port, shadow, live, tls, names: JSON.stringify(names), service: entry.service } : null)
   }
   for (let step = 0; step < 20_000; step++) {
     const what = below(100)
@@ -158,22 +157,16 @@ test('it says what a map says, for any order of changes, growth and whole replac
       if (below(3) > 0) services.set(id, service)
       else services.delete(id)
       writer.putService(id, services.get(id) ?? null)
-    } else if (what < 99) {
-      const network = 1 + below(50)
-      if (below(2) === 1) networks.set(network, { account: step })
-      else networks.delete(network)
-      writer.putNetwork(network, networks.get(network) ?? null)
-      expect(table.network(network)).toBe(networks.get(network)?.account ?? -1)
-    } else if (below(20) === 0) {
+    } else if (below(200) === 0) {
       for (const each of addresses.keys()) if (below(2) === 1) addresses.delete(each)
       for (const each of services.keys()) if (below(4) === 1) services.delete(each)
-      expect(writer.replace({ networks, services, addresses: [...addresses].map(([each, entry]) => [addressOf(each), entry] as const) })).toEqual([])
+      expect(writer.replace({ services, addresses: [...addresses].map(([each, entry]) => [addressOf(each), entry] as const) })).toEqual([])
     }
     check(key)
     check(below(3000))
   }
   for (let key = 0; key < 3000; key++) check(key)
-  expect(writer.size).toMatchObject({ addresses: addresses.size, networks: networks.size })
+  expect(writer.size).toMatchObject({ addresses: addresses.size })
   const named = new Set([...addresses.values()].map(({ service }) => service))
   expect(writer.size.services).toBe(new Set([...named, ...services.keys()]).size)
 })
@@ -200,15 +193,18 @@ test('readers in other threads never see what is half written, miss what is ther
   // It grows, and ends rather full: then many slots move when one is given up.
   const [always, addresses, network] = [1000, 1990, 77]
   const writer = new RouteTableWriter({ prefix: PREFIX, seed: [3, 5], expected: 23, reserveBytes: 1 << 24 })
+  const random = new Random(testSeed('route-table'))
+  const below = (limit: number): number => random.below(limit)
   const keys = Array.from({ length: addresses }, (_, index) => flycastAddress(asNetworkId(network), (index + 1) * 0x1_0003_0007))
   let generation = 0
   const entry = (index: number): AddressEntry => {
     generation++
-    return { generation, service: `srv${index % 64}`, account: generation, particularTls: generation % 2 === 1, tls: generation % 3 === 0 ? 'terminate' : 'auto' }
+    return { generation, service: `srv${index % 64}`, particularTls: generation % 2 === 1, tls: generation % 3 === 0 ? 'terminate' : 'auto' }
   }
-  const services = Array.from({ length: 64 }, (_, index) => [`srv${index}`, { ...redis, nodes: nodesOf(index % 7) }] as const)
+  // Two lengths of names, so that one's place becomes another's.
+  const serviceOf = (index: number): ServiceEntry => ({ ...redis, port: 1 + below(60_000), nodes: nodesOf(below(7)), names: [`srv${index}`, 'x'.repeat(below(2) * 20)] })
   const fill = (): void => {
-    writer.replace({ networks: [], services, addresses: keys.slice(0, always).map((key, index) => [key, entry(index)] as const) })
+    writer.replace({ services: Array.from({ length: 64 }, (_, index) => [`srv${index}`, serviceOf(index)] as const), addresses: keys.slice(0, always).map((key, index) => [key, entry(index)] as const) })
   }
   fill()
   const shared = new SharedArrayBuffer(12)
@@ -219,8 +215,6 @@ test('readers in other threads never see what is half written, miss what is ther
   })
   const reports = workers.map(async (worker) => (await once(worker, 'message'))[0] as TableReaderReport)
   const passes = (): number => Math.min(Atomics.load(signals, 1), Atomics.load(signals, 2))
-  const random = new Random(testSeed('route-table'))
-  const below = (limit: number): number => random.below(limit)
   let changes = 0
   while (passes() < HAMMER_PASSES) {
     // A reader that has complained has ended, and sends its report.
@@ -232,10 +226,8 @@ test('readers in other threads never see what is half written, miss what is ther
       if (index >= always && below(2) === 1) writer.putAddress(key, null)
       else writer.putAddress(key, entry(index))
     }
-    const group = below(7)
-    writer.orderCandidates(nodesOf(group).toSorted(() => below(3) - 1))
     const service = below(64)
-    writer.putService(`srv${service}`, { ...redis, port: 1 + below(60_000), nodes: nodesOf(below(7)) })
+    writer.putService(`srv${service}`, serviceOf(service))
     if (below(50) === 0) fill()
   }
   Atomics.store(signals, 0, 1)
