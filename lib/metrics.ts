@@ -20,7 +20,7 @@ export class Metrics {
   }
 
   /** `collect` sets the value when it is read, for what is cheaper counted on demand. */
-  gauge<Label extends string>(name: string, help: string, labelNames: readonly Label[] = [], collect?: (gauge: Gauge<Label>) => void): Gauge<Label> {
+  gauge<Label extends string>(name: string, help: string, labelNames: readonly Label[] = [], collect?: (gauge: Gauge<Label>) => void | Promise<void>): Gauge<Label> {
     return new Gauge({
       name: this.#prefix + name,
       help,
@@ -28,7 +28,7 @@ export class Metrics {
       registers: [this.#registry],
       ...(collect && {
         collect(this: Gauge<Label>) {
-          collect(this)
+          return collect(this)
         },
       }),
     })

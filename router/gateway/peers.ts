@@ -3,8 +3,7 @@
  * (`admit`), and is forgotten when it has been silent for long: its next handshake brings it back. So a gateway costs what
  * the peers cost that use it. A peer that leaves the feed leaves the device at once, and its sessions with it.
  */
-import { asNetworkId, isPeer, networkOf, parseIpv6 } from '../../lib/address.ts'
-import type { NetworkId } from '../../lib/address.ts'
+import { isPeer, networkOf, parseIpv6 } from '../../lib/address.ts'
 import type { WireguardRow } from '../../lib/feed/messages.ts'
 import type { PeersSeen } from '../../lib/feed/questions.ts'
 import type { Changes, FeedTable } from '../../lib/feed/reader.ts'
@@ -55,11 +54,6 @@ export class GatewayPeers {
     return this.#refused
   }
 
-  /** Networks that have peers. */
-  networks(): Set<NetworkId> {
-    return new Set(Array.from(this.#rows.values(), ({ network }) => asNetworkId(network)))
-  }
-
   /** For the device's option of that name: who may become a peer. Changes nothing but a counter. */
   admit(publicKey: string): PeerOptions | null {
     const row = this.#rows.get(publicKey)
@@ -72,7 +66,7 @@ export class GatewayPeers {
   }
 
   /** What the feed says now. `table` changes in place with later revisions. */
-  apply(table: FeedTable, changes: Changes): void {
+  apply(table: Pick<FeedTable, 'wireguard'>, changes: Changes): void {
     this.#rows = table.wireguard
     const { device } = this.#options
     if (typeof changes === 'string') {

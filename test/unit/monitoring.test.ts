@@ -59,7 +59,7 @@ beforeAll(async () => {
   routerMetrics(router, registry.registry)
   const gateway = new Metrics('gateway')
   const nothing = { drops: new Map(), bytes: { received: 0, sent: 0 }, packets: { received: 0, sent: 0 } }
-  gatewayMetrics(gateway, { path: 'portable', device: nothing, tun: nothing, peers: { known: 0, installed: 0, refused: 0 }, webSockets: none, feed: () => ({ state: 'connected', revision: 0 }) })
+  gatewayMetrics(gateway, { path: 'portable', data: () => Promise.resolve({ ...nothing, peers: { known: 0, installed: 0, refused: 0 }, deviceDrops: new Map(), innerDrops: new Map(), webSockets: 0 }), feed: () => ({ state: 'connected', revision: 0 }) })
   const backbone = new Metrics('backbone')
   backboneMetrics(backbone, { hosts: () => ({ known: 0, reached: 0 }), bytes: () => nothing.bytes, drops: () => nothing.drops, feed: () => ({ state: 'connected', revision: 0 }) })
   for (const program of [proxy, agent.metrics, router, gateway, backbone]) for (const { name, labels, type } of await program.described()) {
