@@ -6,6 +6,7 @@
  *   node router/backbone/main.ts --config backbone.toml
  */
 import { join as joinPath } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { startAdmin } from '../../lib/admin.ts'
 import { loadConfig } from '../../lib/config.ts'
@@ -27,6 +28,7 @@ import { KernelTun } from '../../lib/wireguard/kernel-tun.ts'
 import { UdpBind } from '../../lib/wireguard/udp-bind.ts'
 import type { BackboneConfig } from './config.ts'
 import { backboneConfig, ownAddresses } from './config.ts'
+import { FarewellTun } from './farewell-tun.ts'
 import { BackboneKeys } from './keys.ts'
 import { Mesh } from './mesh.ts'
 import { backboneMetrics } from './metrics.ts'
@@ -34,6 +36,8 @@ import { BackboneRoutes, MARK } from './routes.ts'
 
 /** How soon a host that is reached, or isn't any more, is routed so. */
 const LOOK_MS = 250
+/** For a word of farewell to get to the other end of the world. */
+const FAREWELL_MS = 500
 
 async function run(config: BackboneConfig): Promise<void> {
   const log = createLogger('backbone', config.log.level)
@@ -47,7 +51,11 @@ async function run(config: BackboneConfig): Promise<void> {
 
   const { name, mtu } = config.interface
   const { keepaliveSeconds, silenceSeconds } = config.wireguard
-  const device = new Device({ privateKey: keys.privateKey(), bind: markedBind(config.wireguard.listen), tun: new KernelTun(name, mtu), admit: (key) => mesh.admit(key) })
+  const tun = new FarewellTun(new KernelTun(name, mtu), (address) => {
+    mesh.farewell(address)
+    void look()
+  })
+  const device = new Device({ privateKey: keys.privateKey(), bind: markedBind(config.wireguard.listen), tun, admit: (key) => mesh.admit(key) })
   const mesh = new Mesh({ self: config.id, device, keepaliveSeconds, silenceMs: 1000 * silenceSeconds, nowMs: () => performance.now() })
   await device.open()
   lifecycle.started('wireguard', () => device.close())
@@ -55,17 +63,24 @@ async function run(config: BackboneConfig): Promise<void> {
   const routes = new BackboneRoutes({ name, source: addresses[0] ?? '', required, run: runCommand })
   await routes.open()
   lifecycle.started('routes', () => routes.close())
+  lifecycle.started('farewell', async () => {
+    tun.sayFarewell(addresses[0] ?? '', reachedAddresses)
+    // Until they have left what they still send comes in here.
+    await delay(FAREWELL_MS)
+  })
 
   let known: ReadonlySet<string> = new Set()
   let reached: readonly string[] = []
+  let reachedAddresses: readonly string[] = []
   let failure = ''
   const look = async (): Promise<void> => {
     const rows = mesh.reached()
     const ids = rows.map(({ id }) => id)
     if (ids.join() !== reached.join()) log.info({ reached: ids, known: mesh.size }, 'hosts reached through the backbone')
     reached = ids
+    reachedAddresses = rows.flatMap((row) => row.addresses)
     // A route that can't be made is said once, and tried again.
-    const failed = await routes.replace(new Set(rows.flatMap((row) => row.addresses)), known).then(() => '', (error: unknown) => asNearcastError(error).message)
+    const failed = await routes.replace(new Set(reachedAddresses), known).then(() => '', (error: unknown) => asNearcastError(error).message)
     if (failed !== '' && failed !== failure) log.error({ code: 'host.failed' }, failed)
     failure = failed
   }
@@ -78,6 +93,8 @@ async function run(config: BackboneConfig): Promise<void> {
     apply: async ({ backbone }) => {
       const privateKey = ownKey(backbone.get(config.id), keys, log)
       if (privateKey !== null) device.setPrivateKey(privateKey)
+      // Who is taken off doesn't hear it from the feed.
+      tun.sayFarewell(addresses[0] ?? '', mesh.gone(backbone))
       mesh.apply(backbone)
       if (privateKey !== null) {
         mesh.greet()

@@ -32,6 +32,8 @@ interface Host {
   readonly row: BackboneRow
   receivedBytes: number
   heardMs: number
+  /** It has said farewell: the last handshake until then. */
+  leftAt: number | null
 }
 
 export class Mesh {
@@ -45,6 +47,11 @@ export class Mesh {
   /** Hosts that the feed names, without us. */
   get size(): number {
     return this.#hosts.size
+  }
+
+  /** Addresses of hosts that the feed no longer names. */
+  gone(rows: ReadonlyMap<string, BackboneRow>): string[] {
+    return [...this.#hosts].flatMap(([id, { row }]) => (rows.has(id) ? [] : row.addresses))
   }
 
   /** What the feed says now. */
@@ -62,7 +69,7 @@ export class Mesh {
       const before = this.#hosts.get(id)
       const key = row.keys.find((each) => held.has(each))
       if (key === undefined || before === undefined || !samePlace(before.row, row)) device.setPeer(key ?? row.keys[0] ?? '', this.#peerOptions(row))
-      this.#hosts.set(id, { receivedBytes: 0, heardMs: -Infinity, ...before, row })
+      this.#hosts.set(id, { receivedBytes: 0, heardMs: -Infinity, leftAt: null, ...before, row })
     }
   }
 
@@ -78,6 +85,14 @@ export class Mesh {
     for (const { publicKey } of device.peers()) device.setPeer(publicKey, { persistentKeepaliveSeconds: keepaliveSeconds })
   }
 
+  /** A host leaves the backbone, by one of its addresses: until its next handshake it isn't reached. */
+  farewell(address: string): void {
+    const peers = this.#options.device.peers()
+    for (const host of this.#hosts.values()) {
+      if (host.row.addresses.includes(address)) host.leftAt = lastHandshake(peers.filter(({ publicKey }) => host.row.keys.includes(publicKey)))
+    }
+  }
+
   /** To be called every now and then. @returns rows of the hosts that are reached at this moment */
   reached(): BackboneRow[] {
     const { device, silenceMs, nowMs } = this.#options
@@ -88,6 +103,8 @@ export class Mesh {
       const receivedBytes = own.reduce((sum, peer) => sum + peer.receivedBytes, 0)
       if (receivedBytes !== host.receivedBytes) host.heardMs = now
       host.receivedBytes = receivedBytes
+      if (host.leftAt !== null && host.leftAt === lastHandshake(own)) return []
+      host.leftAt = null
       return own.some(({ hasSession }) => hasSession) && now - host.heardMs < silenceMs ? [host.row] : []
     })
   }
@@ -96,6 +113,10 @@ export class Mesh {
     const [, host = '', port = ''] = BACKBONE_ENDPOINT.exec(endpoint) ?? []
     return { endpoint: { host, port: Number(port) }, allowedIps: addresses, persistentKeepaliveSeconds: this.#options.keepaliveSeconds }
   }
+}
+
+function lastHandshake(peers: readonly PeerStatus[]): number {
+  return Math.max(0, ...peers.map(({ lastHandshakeMs }) => lastHandshakeMs ?? 0))
 }
 
 function samePlace(one: BackboneRow, other: BackboneRow): boolean {

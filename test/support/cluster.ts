@@ -28,6 +28,8 @@ export const TOPOLOGIES = {
   whole: null,
   /** mad and ams, 20 ms apart, one host each; acme and globex; acme/demo in both. */
   pair: new URL('topology-pair.toml', import.meta.url).pathname,
+  /** mad with two hosts and ams with one, 20 ms apart, the backbone among them; acme/demo in ams, its replica in mad. */
+  backbone: new URL('topology-backbone.toml', import.meta.url).pathname,
   /** One host; acme and globex; acme/demo. */
   single: new URL('topology-single.toml', import.meta.url).pathname,
 } as const

@@ -11,6 +11,7 @@ import { Device } from '../../lib/wireguard/device.ts'
 import { clampPrivate, KeyPair } from '../../lib/wireguard/keys.ts'
 import { MemoryBind, MemoryNetwork } from '../../lib/wireguard/memory-bind.ts'
 import { MemoryTun } from '../../lib/wireguard/memory-tun.ts'
+import { FarewellTun } from '../../router/backbone/farewell-tun.ts'
 import { BackboneKeys } from '../../router/backbone/keys.ts'
 import { Mesh } from '../../router/backbone/mesh.ts'
 import { BackboneRoutes } from '../../router/backbone/routes.ts'
@@ -40,6 +41,7 @@ class Host {
   readonly key = newKey()
   readonly received: number[] = []
   readonly tun = new MemoryTun((bytes) => this.received.push(new DataView(bytes.buffer).getUint32(40)))
+  readonly farewell = new FarewellTun(this.tun, (address) => this.mesh.farewell(address))
   readonly device: Device
   readonly mesh: Mesh
   readonly address: string
@@ -49,7 +51,7 @@ class Host {
     this.id = `host-${number}`
     this.address = `fd0c::${number}`
     const bind = new MemoryBind(network, { host: this.address, port: 51821 })
-    this.device = new Device({ privateKey: this.key.privateKey(), bind, tun: this.tun, admit: (key) => this.mesh.admit(key) })
+    this.device = new Device({ privateKey: this.key.privateKey(), bind, tun: this.farewell, admit: (key) => this.mesh.admit(key) })
     this.mesh = new Mesh({ self: this.id, device: this.device, keepaliveSeconds: 1, silenceMs: 3000, nowMs })
   }
 
@@ -87,6 +89,7 @@ describe('a mesh of three', () => {
     one.send(two, 1)
     await until('it arrives', () => two.received.includes(1))
     const handshake = two.device.peers().find(({ publicKey }) => publicKey === one.key.publicKey)?.lastHandshakeMs
+    one.farewell.sayFarewell(one.address, one.mesh.gone(new Map([two.row()].map((row) => [row.id, row]))))
     told(one.row(), two.row())
     expect([reached(one), reached(two), one.device.peerCount]).toEqual([['host-2'], ['host-1'], 1])
     // It still knows them; they don't know it.
@@ -95,6 +98,7 @@ describe('a mesh of three', () => {
     one.send(two, 2)
     await until('the other one arrives', () => two.received.includes(2))
     expect([one.received, three.received]).toEqual([[], []])
+    await until('it leaves who has told it', () => reached(three).join() === 'host-2')
     expect(two.device.peers()[0]?.lastHandshakeMs).toBe(handshake)
     // Who greets twice within 20 ms is heard once.
     await until('it may greet again', () => performance.now() - madeMs > 25)
@@ -114,6 +118,23 @@ describe('a mesh of three', () => {
     })
     three.send(one, 7)
     await until('the third is heard', () => one.received.includes(7))
+  })
+
+  test('a host that says farewell is left at once, and taken back with its next handshake', async () => {
+    const [one, two, three] = hosts
+    two.farewell.sayFarewell(two.address, [one.address])
+    await until('one has left it', () => reached(one).join() === 'host-3')
+    expect([reached(three), reached(two)]).toEqual([['host-1', 'host-2'], ['host-1', 'host-3']])
+    expect(one.received).toEqual([])
+    // What is still under way comes in.
+    two.send(one, 4)
+    await until('it arrives', () => one.received.includes(4))
+    expect(reached(one)).toEqual(['host-3'])
+    await until('it may greet again', () => performance.now() - madeMs > 25)
+    two.device.removePeer(one.key.publicKey)
+    two.mesh.apply(new Map())
+    two.mesh.apply(new Map([one.row(), three.row()].map((row) => [row.id, row])))
+    await until('it is back', () => reached(one).length === 2)
   })
 
   test('a new key: what the others send and get goes on, whichever step they are at', async () => {
