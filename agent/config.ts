@@ -66,6 +66,8 @@ export const agentConfig = z.strictObject({
        * kernel ends them with the agent.
        */
       outliveAgent: z.boolean().default(true),
+      /** Engines that may fork at a time (to write their file anew, for a replica's first copy, for a backup), memory permitting. */
+      forksAtOnce: z.int().min(1).max(1000).default(2),
       /** Ends the engine of a database without replicas that had no connection for so long; the next one starts it. 0: never. */
       idleStopMinutes: z.number().min(0).max(525_600).default(0),
       /** Ends the longest unused of them, too, while more engines than this run. 0: as many as there are databases. */

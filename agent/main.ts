@@ -36,6 +36,7 @@ import { Backups } from './redis/copies/backups.ts'
 import { Imports } from './redis/copies/imports.ts'
 import { openBridge } from './redis/engine/bridge-listener.ts'
 import { EngineDirectories } from './redis/engine/directory.ts'
+import { ForkTurns, memoryAvailable } from './redis/engine/fork-turns.ts'
 import { StartTurns } from './redis/engine/start-turns.ts'
 import { Supervisor } from './redis/engine/supervisor.ts'
 import { probeWalls, wallsFor } from './redis/engine/walls.ts'
@@ -104,12 +105,14 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision, lea
   const links = new PrimaryLinks({ self: `agent/${config.id}`, host: config.host, tls, log, table, sessionTimeoutMs: readyTimeoutMs })
   const directories = new EngineDirectories(config.dataDir, usable?.uid === true ? config.redis.firstUid : null)
   const turns = new StartTurns()
+  const forkTurns = new ForkTurns({ atOnce: config.redis.forksAtOnce, availableBytes: memoryAvailable })
   const supervisor = (specification: Supervisor['specification'], within: Walls): Supervisor => {
     const made = new Supervisor(specification, {
       walls: within,
       directories,
       times: config.redis,
       turns,
+      forkTurns,
       key: tls.key,
       log,
       openBridge: (service, namespace) => {
@@ -238,7 +241,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision, lea
   lifecycle.started('hop', () => ingress.close())
   const resting = setInterval(() => tenants.restIdle(ingress.perService, config.redis), REST_INTERVAL_MS).unref()
   lifecycle.started('rest of engines', () => clearInterval(resting))
-  const observed = { perService: () => ingress.perService, supervisors: () => tenants.supervisors, backends: () => backends.services, sessions: () => sessions.size, revision }
+  const observed = { perService: () => ingress.perService, supervisors: () => tenants.supervisors, backends: () => backends.services, forks: () => forkTurns, sessions: () => sessions.size, revision }
   metrics.observe(observed, usable)
 
   return {

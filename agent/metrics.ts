@@ -7,6 +7,7 @@ import { redisLimits } from '../lib/redis-limits.ts'
 import { BackendWatch } from './backends/backend-watch.ts'
 import type { Backends } from './backends/backends.ts'
 import type { RefusalReason } from './connection.ts'
+import type { ForkTurns } from './redis/engine/fork-turns.ts'
 import type { Walls } from './redis/engine/walls.ts'
 import type { Supervisor } from './redis/engine/supervisor.ts'
 
@@ -14,6 +15,7 @@ export interface AgentSources {
   readonly perService: () => ReadonlyMap<string, number>
   readonly supervisors: () => ReadonlyMap<string, Supervisor>
   readonly backends: () => Backends['services']
+  readonly forks: () => Pick<ForkTurns, 'running' | 'waiting'>
   readonly sessions: () => number
   readonly revision: () => number
 }
@@ -64,6 +66,10 @@ export class AgentMetrics {
     metrics.gauge('backend_up', 'The backend of a tcp or postgres service answers and may be dialled.', ['service'], (gauge) => {
       gauge.reset()
       for (const [service, watch] of sources.backends()) gauge.set({ service }, watch instanceof BackendWatch && watch.reason === null ? 1 : 0)
+    })
+    metrics.gauge('engine_forks', 'Engines that write their file anew or send a whole copy, and those that wait for a turn to.', ['state'], (gauge) => {
+      gauge.set({ state: 'running' }, sources.forks().running)
+      gauge.set({ state: 'waiting' }, sources.forks().waiting)
     })
     metrics.gauge('sessions_open', 'Sessions of dialers.', [], (gauge) => gauge.set(sources.sessions()))
     metrics.gauge('feed_revision', 'Revision of the feed in force.', [], (gauge) => gauge.set(sources.revision()))

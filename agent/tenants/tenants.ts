@@ -92,6 +92,7 @@ export class Tenants {
   async engine({ service, purpose }: Pick<HopConnection, 'service' | 'purpose'>, timeoutMs: number): Promise<EngineAnswer> {
     const supervisor = this.#supervisors.get(service)
     const path = (await supervisor?.ready(timeoutMs, purpose === 'replication' ? 'answering' : 'available')) ?? null
+    if (purpose === 'replication') supervisor?.expectReplica()
     return path === null ? { unavailable: supervisor?.reason ?? this.#unserved.get(service)?.code ?? 'redis.stopped' } : { target: { kind: 'unix', path }, header: new Uint8Array() }
   }
 

@@ -403,3 +403,14 @@ test('nothing of a secret is on the disk or in the log', async () => {
   expect({ status: found.status, files: found.stdout }).toEqual({ status: 1, files: '' })
   expect(JSON.stringify(node.log)).not.toMatch(/pw-of-db|replication of|5a5a5a5a/)
 })
+
+test('a file that has doubled is written anew, by the agent: Redis itself would not', async () => {
+  const node = await dataNode({ redis: { healthIntervalMs: 50, forksAtOnce: 1 } })
+  await node.feed(databaseRow('db', HERE, 'pw', { maxMemoryBytes: 256 << 20 }))
+  const client = await tenant(node, 'db', 'pw')
+  const persistence = async (name: string): Promise<number> => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(await say(client, 'INFO', 'everything'))?.[1])
+  for (let index = 0; index < 70; index++) await say(client, 'SET', 'k', 'x'.repeat(1 << 20))
+  await expect.poll(() => persistence('aof_rewrites'), { timeout: 10_000 }).toBe(1)
+  await expect.poll(() => persistence('aof_current_size'), { timeout: 10_000 }).toBeLessThan(4 << 20)
+  await expect.poll(() => node.metric('nearcast_agent_engine_forks{state="running"}'), { timeout: 10_000 }).toBe(0)
+})

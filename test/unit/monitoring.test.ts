@@ -54,7 +54,7 @@ beforeAll(async () => {
   measureState(proxy, { openConnections: none, rejected: none, replacedThreads: none, addresses: none, ports: none, nodes: empty, feed: () => ({ state: 'connected', revision: 0 }), dropped: empty, waiting: none, tls, rates: empty })
   expect(measured).toBeInstanceOf(Measures)
   const agent = new AgentMetrics()
-  agent.observe({ perService: () => new Map(), supervisors: () => new Map(), backends: () => new Map(), sessions: none, revision: none }, null)
+  agent.observe({ perService: () => new Map(), supervisors: () => new Map(), backends: () => new Map(), forks: () => ({ running: 0, waiting: 0 }), sessions: none, revision: none }, null)
   const router = new Metrics('router')
   routerMetrics(router, registry.registry)
   const gateway = new Metrics('gateway')

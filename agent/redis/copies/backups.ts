@@ -29,7 +29,7 @@ export class Backups {
       if (path === null) throw new NearcastError('redis.not-answering', 'The database does not answer now; try again in a moment.', { retryable: true })
       const { replicationSecret } = supervisor.specification
       const copy = copyOf({ connect: () => connect({ path }), user: REPLICATION_USER, password: replicationSecret, silenceMs: SILENCE_MS })
-      return this.#files.write(place, key, supervisor.using(copy))
+      return this.#files.write(place, key, supervisor.copying(copy))
     })
   }
 

@@ -20,6 +20,12 @@ export const FIRST_EVICTION = 'volatile-random'
 const MAX_ENTRY_BYTES = 512 << 20
 const BUSY_MS = 5000
 
+/** So long a replica would wait for others that share its copy. */
+const NEVER_SECONDS = 86_400
+/** Whole copies for replicas begin, those that wait for one with the engine's next second; or none does. */
+export const COPIES_AT_ONCE: readonly string[] = ['CONFIG', 'SET', 'repl-diskless-sync-delay', '0']
+export const COPIES_NEVER: readonly string[] = ['CONFIG', 'SET', 'repl-diskless-sync-delay', String(NEVER_SECONDS)]
+
 /** The same for all, and for the whole run of an engine. */
 const FIXED: readonly string[] = [
   'port 0',
@@ -30,8 +36,9 @@ const FIXED: readonly string[] = [
   'save ""',
   'appendonly yes',
   'sanitize-dump-payload yes',
-  // A replica's sync starts at once instead of waiting 5 s for others to share it.
-  'repl-diskless-sync-delay 0',
+  // Forks happen in turn with those of other engines (forks.ts).
+  'auto-aof-rewrite-percentage 0',
+  `repl-diskless-sync-delay ${NEVER_SECONDS}`,
   // A dead link is seen within 20 s by both ends; the hop carries no keep-alive of its own.
   'repl-ping-replica-period 5',
   'repl-timeout 20',

@@ -1,6 +1,7 @@
 /** What a supervisor is given: times, what all engines of an agent share, and whom it tells. */
 import type { Logger } from '../../../lib/log.ts'
 import type { EngineDirectories } from './directory.ts'
+import type { ForkTurns } from './fork-turns.ts'
 import type { StartTurns } from './start-turns.ts'
 import type { Walls } from './walls.ts'
 
@@ -24,6 +25,8 @@ export interface SupervisorOptions {
   readonly times: SupervisorTimes
   /** Shared by all engines of the agent. */
   readonly turns: StartTurns
+  /** Likewise. */
+  readonly forkTurns: ForkTurns
   /** The agent's own private key: what engines know it by comes from it. */
   readonly key: string
   readonly log: Logger

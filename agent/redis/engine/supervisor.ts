@@ -12,7 +12,6 @@
  * Redis refuses writes). An engine that has been silent for long is killed: what it acknowledged is in its file.
  * One that an agent before this one has left is taken over as it runs, or replaced where that can't be done.
  */
-import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { CopyContent } from '../copies/copy-source.ts'
 import { RespClient } from '../resp/client.ts'
@@ -21,16 +20,17 @@ import { asNearcastError, NearcastError } from '../../../lib/errors.ts'
 import type { ErrorCode } from '../../../lib/errors.ts'
 import { AGENT_USER, REPLICATION_USER } from './acl.ts'
 import { limitEngine, weightOf } from './cgroup.ts'
-import { CONFIGURATION_MARK, engineConfiguration, liveChanges, processMemoryBytes } from './configuration.ts'
+import { engineConfiguration, liveChanges, processMemoryBytes } from './configuration.ts'
 import type { EngineSettings } from './configuration.ts'
 import type { EngineDirectory } from './directory.ts'
-import { copiedFrom, noteCopied, orphanedHolder } from './directory.ts'
+import { copiedFrom, noteCopied } from './directory.ts'
 import { Eviction } from './eviction.ts'
+import { Forks } from './forks.ts'
 import { EngineHealth } from './health.ts'
 import type { Health } from './health.ts'
 import { LeftEngine } from './left-engine.ts'
 import { ownNamespace } from './network-namespace.ts'
-import { agentPassword, startedTicks, writeNote } from './note.ts'
+import { obtainEngine } from './obtain.ts'
 import type { OccupiedEngine } from './occupied.ts'
 import { EngineProcess } from './process.ts'
 import type { EngineExit, EngineRun } from './run.ts'
@@ -45,6 +45,8 @@ import { OldLogins, renewedUsers, userCommands } from './users.ts'
 const FIRST_POLL_MS = 4
 const LAST_POLL_MS = 64
 const NO_PORT = 0
+/** Checks of health between two looks whether the file should be written anew. */
+const FORK_LOOKS = 10
 const COPY_READY_MS = 10_000
 
 export class Supervisor {
@@ -82,12 +84,14 @@ export class Supervisor {
   #changing: Promise<void> = Promise.resolve()
   readonly #eviction = new Eviction()
   readonly #scriptTime = new ScriptTime()
+  readonly #forks: Forks
   readonly #oldLogins: OldLogins
   #running: Promise<void> | null = null
 
   constructor(specification: EngineSpecification, options: SupervisorOptions) {
     this.#specification = specification
     this.#options = options
+    this.#forks = new Forks({ turns: options.forkTurns, lookMs: FORK_LOOKS * options.times.healthIntervalMs, wake: () => this.#wake?.() })
     this.#oldLogins = new OldLogins({
       ask: async (commands) => {
         const connection = this.#connection()
@@ -262,8 +266,9 @@ export class Supervisor {
     try {
       if (this.#stopping.signal.aborted) return { reason: 'redis.stopped', detail: 'it was not started any more' }
       const directory = directories.prepare(this.#specification.service)
-      const engine = (await this.#findLeft(directory)) ?? this.#begin(directory)
+      const { engine, password } = await obtainEngine(this.#specification.service, directory, this.#options)
       this.#process = engine
+      this.#password = password
       try {
         await this.#configure(engine)
         this.#socket = directory.socket
@@ -284,39 +289,6 @@ export class Supervisor {
     } finally {
       endTurn()
     }
-  }
-
-  /** One of an agent before this one, unless it has to be replaced. */
-  async #findLeft(directory: EngineDirectory): Promise<LeftEngine | null> {
-    const { walls, times, key, log } = this.#options
-    const { service } = this.#specification
-    const left = LeftEngine.find(directory)
-    if (left === null) {
-      evictOrphan(directory)
-      return null
-    }
-    const why = !walls.outlive ? 'engines end with this agent' : !left.runs(walls.server) ? 'its program is another one now' : left.note.configuration !== CONFIGURATION_MARK ? 'its configuration is that of another version' : null
-    this.#password = agentPassword(key, service, left.note.nonce)
-    if (why === null) return left
-    log.info({ service, pid: left.pid, why }, 'an engine that was left is replaced')
-    await left.stop(times.stopTimeoutMs)
-    return null
-  }
-
-  #begin(directory: EngineDirectory): EngineProcess {
-    const { walls, key } = this.#options
-    const nonce = randomBytes(16).toString('hex')
-    this.#password = agentPassword(key, this.#specification.service, nonce)
-    const engine = new EngineProcess(walls, directory)
-    const ticks = startedTicks(engine.pid)
-    // Before it is configured: from then on it may outlive this agent.
-    try {
-      if (ticks !== null) writeNote(directory, { pid: engine.pid, startedTicks: ticks, nonce, configuration: CONFIGURATION_MARK })
-    } catch (error) {
-      // A full disk: the next agent replaces it.
-      this.#options.log.debug({ service: this.#specification.service, cause: asNearcastError(error).message }, 'the engine could not be noted')
-    }
-    return engine
   }
 
   /** All that has to be true before it serves; a new one has waited for that. */
@@ -351,6 +323,7 @@ export class Supervisor {
       if (engine.over || this.#restarting || this.#stopping.signal.aborted) break
       this.#noteDetails(found)
       await this.#keepPlan(engine, health, found)
+      if (equipped && found.state === 'well' && !found.busy) await this.#forks.look(health)
       this.#noteCopy(directory, found)
       // This process may have stood still itself: a check counts for no more than it may take.
       silentMs = found.state === 'not-answering' ? silentMs + pollMs + Math.min(performance.now() - checkedMs, 2 * healthIntervalMs) : 0
@@ -360,13 +333,14 @@ export class Supervisor {
       // An engine that has never answered since it started keeps the reason for which it was started.
       const silent = reason === 'redis.not-answering' && !this.#answers
       this.#set(silent ? this.#reason : reason, found.state === 'well')
-      pollMs = reason === null ? healthIntervalMs : Math.min(LAST_POLL_MS, pollMs * 2)
+      pollMs = reason === null && !this.#forks.soon ? healthIntervalMs : Math.min(LAST_POLL_MS, pollMs * 2)
       await this.#pause(pollMs)
     }
     // Found while it was ending, or replaced: no failure of this agent's.
     if (!equipped && engine instanceof LeftEngine) this.#restarting = true
     health.close()
     this.#oldLogins.stop()
+    this.#forks.reset()
     this.#health = null
     this.#linked = null
   }
@@ -485,11 +459,21 @@ export class Supervisor {
     return (await this.#health?.ask(commands)) ?? null
   }
 
-  /** Keeps the engine from resting for as long as something of it is read. */
-  async *using<Item>(items: AsyncIterable<Item>): AsyncGenerator<Item> {
-    for await (const item of items) {
-      this.touch()
-      yield item
+  /** A replica has connected, and may need a whole copy. */
+  expectReplica(): void {
+    this.#forks.expectCopy()
+  }
+
+  /** A copy of its own: begins when the engine may fork, and keeps it from resting meanwhile. @throws NearcastError redis.copy-failed */
+  async *copying<Item>(items: AsyncIterable<Item>): AsyncGenerator<Item> {
+    const connection = this.#connection()
+    try {
+      for await (const item of this.#forks.copying(connection, items)) {
+        this.touch()
+        yield item
+      }
+    } finally {
+      connection.close()
     }
   }
 
@@ -585,9 +569,4 @@ function reasonOf({ state }: Health, copied: boolean): ErrorCode | null {
   if (state === 'loading') return 'redis.loading'
   if (state === 'not-answering') return 'redis.not-answering'
   return copied ? null : 'replica.syncing'
-}
-
-function evictOrphan(directory: EngineDirectory): void {
-  const pid = orphanedHolder(directory)
-  if (pid !== null) process.kill(pid, 'SIGKILL')
 }

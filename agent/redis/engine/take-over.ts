@@ -3,7 +3,7 @@
  * between is changed under its running process.
  */
 import { AGENT_USER, REPLICATION_USER } from './acl.ts'
-import { liveChanges } from './configuration.ts'
+import { COPIES_NEVER, liveChanges } from './configuration.ts'
 import type { EngineSettings } from './configuration.ts'
 import type { EngineHealth } from './health.ts'
 
@@ -20,6 +20,6 @@ export async function takeOver(health: EngineHealth, settings: EngineSettings): 
   const [replication, users] = (await health.ask([['INFO', 'replication'], ['ACL', 'USERS']])) ?? []
   if (replication?.kind !== 'text' || users?.kind !== 'list') return "it doesn't answer"
   if (settings.specification.primary !== null && /^role:master/m.test(replication.text)) return 'it was a primary, and has to copy now'
-  if (!(await health.apply(liveChanges(settings)))) return "it doesn't take its configuration"
+  if (!(await health.apply([...liveChanges(settings), COPIES_NEVER]))) return "it doesn't take its configuration"
   return { users: users.items.flatMap((item) => (item.kind === 'text' && !OURS.has(item.text) ? [{ name: item.text }] : [])) }
 }
