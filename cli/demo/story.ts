@@ -4,6 +4,7 @@
  */
 import type { Finished } from './cluster.ts'
 import { run } from './cluster.ts'
+import { BACKBONE_STEP } from './backbone-step.ts'
 import { POSTGRES_STEP } from './postgres-step.ts'
 import { REDIS_ACCESS_STEP } from './redis-access-step.ts'
 import { REDIS_BACKUP_STEP } from './redis-backup-step.ts'
@@ -255,6 +256,7 @@ export const STORY: readonly Step[] = [
   REDIS_BACKUP_STEP,
   REDIS_LIMITS_STEP,
   WIREGUARD_STEP,
+  BACKBONE_STEP,
   {
     name: 'grant',
     beside: true,

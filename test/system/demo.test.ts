@@ -11,7 +11,7 @@ interface Report {
 }
 
 const STEPS = [
-  'start', 'links', 'create', 'set-get', 'replica-readonly', 'outside', 'explain', 'wall-foreign', 'wall-kernel', 'two-tenants', 'postgres', 'redis-access', 'redis-backup', 'wireguard',
+  'start', 'links', 'create', 'set-get', 'replica-readonly', 'outside', 'explain', 'wall-foreign', 'wall-kernel', 'two-tenants', 'postgres', 'redis-access', 'redis-backup', 'wireguard', 'backbone',
   'agent-stopped', 'agent-paused', 'node-blackholed', 'tenant-crash-loop', 'link-delay', 'kill-under-load',
 ]
 
