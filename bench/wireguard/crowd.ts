@@ -8,7 +8,10 @@
 import { createSocket } from 'node:dgram'
 import { readFileSync } from 'node:fs'
 import { once } from 'node:events'
+import { dirname, join } from 'node:path'
+import { preferBlake2s } from '../../lib/wireguard/blake2s.ts'
 import { wasmAead } from '../../lib/wireguard/wasm-aead.ts'
+import { wasmBlake2s } from '../../lib/wireguard/wasm-blake2s.ts'
 import { cpuTime } from '../process-usage.ts'
 import { parseIpv6 } from '../../lib/address.ts'
 import { CookieJar } from '../../lib/wireguard/cookies.ts'
@@ -53,6 +56,7 @@ const WINDOW = 48
 const LOST_MS = 1000
 const settings = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as CrowdSettings
 const aead = wasmAead(new Uint8Array(readFileSync(settings.wasm)))
+preferBlake2s(wasmBlake2s(new Uint8Array(readFileSync(join(dirname(settings.wasm), 'blake2s.wasm')))))
 const remote = PublicKey.parse(settings.device.publicKey)
 const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20, sendBufferSize: 4 << 20 }).bind(0)
 await once(socket, 'listening')

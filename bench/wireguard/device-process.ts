@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { GatewayWebSocketBind } from '../../router/gateway/websocket-bind.ts'
+import { preferBlake2s } from '../../lib/wireguard/blake2s.ts'
 import { Device } from '../../lib/wireguard/device.ts'
 import { decodeKey } from '../../lib/wireguard/keys.ts'
 import type { Bind, Endpoint } from '../../lib/wireguard/bind.ts'
@@ -13,6 +14,7 @@ import { OffloadTun } from '../../lib/wireguard/offload-tun.ts'
 import { SegmentedUdpBind } from '../../lib/wireguard/segmented-udp-bind.ts'
 import { UdpBind } from '../../lib/wireguard/udp-bind.ts'
 import { wasmAead } from '../../lib/wireguard/wasm-aead.ts'
+import { wasmBlake2s } from '../../lib/wireguard/wasm-blake2s.ts'
 import { WebSocketBind } from '../../lib/wireguard/websocket-bind.ts'
 
 export interface DeviceSettings {
@@ -21,8 +23,9 @@ export interface DeviceSettings {
   readonly mtu: number
   readonly interface: string
   readonly path: 'fast' | 'portable' | 'websocket' | 'websocket-gateway'
-  /** A file. */
+  /** Files. */
   readonly wasm: string
+  readonly blake2s: string
   readonly peers: readonly { readonly publicKey: string; readonly allowedIps: string; readonly host?: string }[]
   /** Of the gateway, for path `websocket`. */
   readonly url: string
@@ -31,6 +34,7 @@ export interface DeviceSettings {
 }
 
 const settings = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as DeviceSettings
+preferBlake2s(wasmBlake2s(new Uint8Array(readFileSync(settings.blake2s))))
 const isFast = settings.path === 'fast'
 const tun = isFast ? new OffloadTun(settings.interface, settings.mtu) : new KernelTun(settings.interface, settings.mtu)
 const device = new Device({

@@ -3,7 +3,7 @@
  * peers, the same MTU and an interface of the same name on its side.
  */
 import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { Program, firstLine } from '../program.ts'
 import type { DeviceSettings } from './device-process.ts'
 import type { Keys } from './keys.ts'
@@ -43,7 +43,7 @@ export function ours(id: string, label: string, path: OurPath, wasm: string): Su
     configuration: `Device of lib/wireguard, path ${path}, ciphers in WebAssembly, MTU ${MTU}, one process, Node without options`,
     async start(side, keys, peers, routes = []) {
       const file = join(DIRECTORY, `device-${++count}.json`)
-      const settings: DeviceSettings = { privateKey: keys.privateKey, port: PORT, mtu: MTU, interface: side.interface, path, wasm, peers, url: `wss://${peers[0]?.host ?? ''}:443/`, directory: DIRECTORY }
+      const settings: DeviceSettings = { privateKey: keys.privateKey, port: PORT, mtu: MTU, interface: side.interface, path, wasm, blake2s: join(dirname(wasm), 'blake2s.wasm'), peers, url: `wss://${peers[0]?.host ?? ''}:443/`, directory: DIRECTORY }
       writeFileSync(file, JSON.stringify(settings))
       const words = [process.execPath, '--expose-gc', ...nodeWords(), new URL('device-process.ts', import.meta.url).pathname, file]
       const program = await new Program(...on(side, ...words), { NODE_EXTRA_CA_CERTS: join(DIRECTORY, 'websocket.pem') }).says('ready')

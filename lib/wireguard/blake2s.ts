@@ -2,8 +2,14 @@
  * BLAKE2s, plain and keyed, with 1 to 32 bytes of output (RFC 7693). Node's own has no keyed mode, which mac1, mac2 and
  * cookies are made of; for short inputs this one is also faster than a call into OpenSSL.
  *
- * Whole inputs only, given in parts. Its scratch memory is wiped after each use.
+ * Whole inputs only, given in parts. Its scratch memory is wiped after each use. Where the package has been built another
+ * implementation is put in its place (built-blake2s.ts), which this one still serves for what that one doesn't take.
  */
+import { BLAKE2S_BLOCK_BYTES, BLAKE2S_BYTES } from './constants.ts'
+
+/** `key`: null or 1 to 32 bytes; `parts` in their order. @returns null for what it doesn't take */
+export type Blake2s = (outputBytes: number, key: Uint8Array | null, parts: readonly Uint8Array[]) => Uint8Array<ArrayBuffer> | null
+
 const IV = Uint32Array.of(0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19)
 const SIGMA = Uint8Array.from(
   [
@@ -20,18 +26,29 @@ const SIGMA = Uint8Array.from(
   ].flat(),
 )
 const ROUNDS = 10
-export const BLAKE2S_BLOCK_BYTES = 64
-export const BLAKE2S_BYTES = 32
 
 const state = new Uint32Array(8)
 const work = new Uint32Array(16)
 const words = new Uint32Array(16)
 const block = new Uint8Array(BLAKE2S_BLOCK_BYTES)
 
+let preferred: Blake2s | null = null
+
+/** From here on, of this thread. null: none but this one. */
+export function preferBlake2s(implementation: Blake2s | null): void {
+  preferred = implementation
+}
+
 /** `key`: null or 1 to 32 bytes. @throws RangeError */
 export function blake2s(outputBytes: number, key: Uint8Array | null, ...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const keyBytes = key?.length ?? 0
   if (outputBytes < 1 || outputBytes > BLAKE2S_BYTES || keyBytes > 32 || key?.length === 0) throw new RangeError('BLAKE2s: 1 to 32 bytes of output and of key.')
+  const output = preferred?.(outputBytes, key, parts) ?? null
+  return output ?? plainBlake2s(outputBytes, key, parts)
+}
+
+function plainBlake2s(outputBytes: number, key: Uint8Array | null, parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const keyBytes = key?.length ?? 0
   state.set(IV)
   state[0] = at(state, 0) ^ 0x0101_0000 ^ (keyBytes << 8) ^ outputBytes
   let filled = 0

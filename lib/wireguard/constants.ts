@@ -7,6 +7,8 @@
 export const KEY_BYTES = 32
 export const TAG_BYTES = 16
 export const MAC_BYTES = 16
+export const BLAKE2S_BLOCK_BYTES = 64
+export const BLAKE2S_BYTES = 32
 
 /** Section 5.4: the first byte of a message; three zero bytes follow. */
 export const MESSAGE = { initiation: 1, response: 2, cookieReply: 3, transport: 4 } as const

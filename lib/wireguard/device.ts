@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Bind } from './bind.ts'
 import { builtAead } from './built-aead.ts'
+import { useBuiltBlake2s } from './built-blake2s.ts'
 import { Engine } from './engine.ts'
 import type { Clock, EngineOptions } from './engine.ts'
 import type { DropReason } from './drops.ts'
@@ -34,6 +35,7 @@ export class Device {
     this.#bind = bind
     this.#tun = tun
     this.#clock = clock
+    useBuiltBlake2s()
     this.#engine = new Engine({
       aead: builtAead().aead,
       ...options,

@@ -12,7 +12,6 @@ import { KEY_BYTES } from './constants.ts'
 
 /** DER: what stands before the 32 bytes (RFC 8410). */
 const PRIVATE_PREFIX = Buffer.from('302e020100300506032b656e04220420', 'hex')
-const PUBLIC_PREFIX = Buffer.from('302a300506032b656e032100', 'hex')
 
 /** @throws NearcastError wireguard.key-invalid */
 export function decodeKey(text: string): Uint8Array<ArrayBuffer> {
@@ -61,7 +60,8 @@ export class PublicKey {
 }
 
 function publicObject(bytes: Uint8Array): KeyObject {
-  return createPublicKey({ key: Buffer.concat([PUBLIC_PREFIX, bytes]), format: 'der', type: 'spki' })
+  // The quickest of the forms that every Node takes; there is nothing secret in it.
+  return createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x: Buffer.from(bytes.buffer, bytes.byteOffset, KEY_BYTES).toString('base64url') }, format: 'jwk' })
 }
 
 export class KeyPair {
@@ -70,8 +70,8 @@ export class KeyPair {
 
   private constructor(object: KeyObject) {
     this.#object = object
-    const der = createPublicKey(object).export({ format: 'der', type: 'spki' })
-    this.publicKey = new PublicKey(der.subarray(PUBLIC_PREFIX.length))
+    const { x = '' } = createPublicKey(object).export({ format: 'jwk' })
+    this.publicKey = new PublicKey(Buffer.from(x, 'base64url'))
   }
 
   /** `bytes` is zeroed: it belongs to the pair from here on. @throws NearcastError wireguard.key-invalid */

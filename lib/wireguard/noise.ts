@@ -8,9 +8,9 @@
  *
  * A message that doesn't open changes nothing: readers work on a copy of the state. States are wiped after their use.
  */
-import { BLAKE2S_BLOCK_BYTES, BLAKE2S_BYTES, blake2s } from './blake2s.ts'
+import { blake2s } from './blake2s.ts'
 import { openOnce, sealOnce, ZERO_NONCE } from './aead.ts'
-import { KEY_BYTES } from './constants.ts'
+import { BLAKE2S_BLOCK_BYTES, BLAKE2S_BYTES, KEY_BYTES } from './constants.ts'
 import type { KeyPair } from './keys.ts'
 import { PublicKey } from './keys.ts'
 

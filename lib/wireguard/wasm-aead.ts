@@ -5,6 +5,7 @@
  */
 import type { Aead, AeadFactory } from './aead.ts'
 import { KEY_BYTES, MAX_PACKET_BYTES, TAG_BYTES } from './constants.ts'
+import { instantiate } from './wasm-module.ts'
 
 const KEY = 0
 const NONCE = 32
@@ -16,16 +17,9 @@ interface Exports {
   open(length: number): number
 }
 
-/** What we use of the interface, which TypeScript knows of browsers only. */
-interface WebAssemblyApi {
-  readonly Module: new (binary: Uint8Array<ArrayBuffer>) => object
-  readonly Instance: new (module: object) => { readonly exports: unknown }
-}
-
 /** `binary`: what `npm run build` makes. @throws where there is no WebAssembly, or none with SIMD */
 export function wasmAead(binary: Uint8Array<ArrayBuffer>): AeadFactory {
-  const { Instance, Module } = (globalThis as unknown as { WebAssembly: WebAssemblyApi }).WebAssembly
-  const instance = new Instance(new Module(binary)).exports as Exports
+  const instance = instantiate(binary) as Exports
   const memory = new Uint8Array(instance.memory.buffer)
   const nonce = new DataView(instance.memory.buffer, NONCE, 12)
   return (key) => new WasmAead(key, instance, memory, nonce)

@@ -99,7 +99,7 @@ console.assert(typeof never === 'function')
   expect(run(process.execPath, ['use.mts'])).toBe('done PROXY TCP4 192.0.2.1 192.0.2.2 1 2\nincomplete done\n')
   writeFileSync(
     join(home, 'tunnel.mts'),
-    `import { builtAead, Device, MemoryBind, MemoryNetwork, MemoryTun, type Endpoint, type PeerStatus } from 'nearcast/wireguard'
+    `import { builtAead, useBuiltBlake2s, Device, MemoryBind, MemoryNetwork, MemoryTun, type Endpoint, type PeerStatus } from 'nearcast/wireguard'
 const network = new MemoryNetwork()
 const at = (host: string): Endpoint => ({ host, port: 51820 })
 const arrived = Promise.withResolvers<Uint8Array>()
@@ -110,12 +110,12 @@ for (const [index, device] of devices.entries()) for (const [other, { publicKey 
 tuns[0].inject(Uint8Array.of(0x45, 0, 0, 20, 0, 0, 0, 0, 64, 59, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2))
 console.log((await arrived.promise).length)
 const status: PeerStatus | undefined = devices[1]?.peers()[0]
-console.log(status?.hasSession, builtAead().kind)
+console.log(status?.hasSession, builtAead().kind, useBuiltBlake2s())
 for (const device of devices) await device.close()
 `,
   )
   run(join(BIN, 'tsc'), ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2024', '--typeRoots', join(ROOT, 'node_modules/@types'), '--types', 'node', '--ignoreConfig', 'tunnel.mts'])
-  expect(run(process.execPath, ['tunnel.mts'])).toBe('20\ntrue wasm\n')
+  expect(run(process.execPath, ['tunnel.mts'])).toBe('20\ntrue wasm wasm\n')
   writeFileSync(join(home, 'inner.mjs'), `import 'nearcast/dist/lib/log.js'`)
   expect(() => run(process.execPath, ['inner.mjs'])).toThrow('ERR_PACKAGE_PATH_NOT_EXPORTED')
 })

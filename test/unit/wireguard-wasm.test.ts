@@ -1,30 +1,40 @@
-/** The cipher in WebAssembly, compiled here as `npm run build` does it, against Node's and @noble, and under an engine. */
+/** Cipher and hash in WebAssembly, compiled here as `npm run build` does it, against Node's and @noble's, and under an engine. */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { chacha20poly1305 } from '@noble/ciphers/chacha.js'
-import { beforeAll, expect, test } from 'vitest'
+import { blake2s as nobleBlake2s } from '@noble/hashes/blake2.js'
+import { afterEach, beforeAll, expect, test } from 'vitest'
 import { nodeAead } from '../../lib/wireguard/aead.ts'
 import type { AeadFactory } from '../../lib/wireguard/aead.ts'
+import { blake2s, preferBlake2s } from '../../lib/wireguard/blake2s.ts'
+import type { Blake2s } from '../../lib/wireguard/blake2s.ts'
 import { builtAead } from '../../lib/wireguard/built-aead.ts'
+import { useBuiltBlake2s } from '../../lib/wireguard/built-blake2s.ts'
 import { wasmAead } from '../../lib/wireguard/wasm-aead.ts'
+import { MAX_WASM_BLAKE2S_BYTES, wasmBlake2s } from '../../lib/wireguard/wasm-blake2s.ts'
 import { Random, testSeed } from '../support/random.ts'
 import { Network, packetBetween } from '../support/wireguard-network.ts'
 
 const random = new Random(testSeed('wireguard-wasm'))
 const hex = (value: Uint8Array): string => Buffer.from(value).toString('hex')
 let wasm: AeadFactory
+let hash: Blake2s
 
 beforeAll(() => {
   const directory = mkdtempSync(join(tmpdir(), 'nearcast-wasm-'))
   try {
     execFileSync(process.execPath, ['scripts/wasm.mjs', directory], { stdio: 'inherit' })
-    wasm = wasmAead(new Uint8Array(readFileSync(join(directory, 'lib/wireguard/chacha20-poly1305.wasm'))))
+    const binary = (name: string): Uint8Array<ArrayBuffer> => new Uint8Array(readFileSync(join(directory, `lib/wireguard/${name}.wasm`)))
+    wasm = wasmAead(binary('chacha20-poly1305'))
+    hash = wasmBlake2s(binary('blake2s'))
   } finally {
     rmSync(directory, { recursive: true })
   }
 }, 60_000)
+
+afterEach(() => preferBlake2s(null))
 
 /** Every length around the blocks of both algorithms, then some of any. */
 const lengths = [...Array.from({ length: 530 }, (_, index) => index), ...Array.from({ length: 150 }, () => random.below(2_000)), 9_000, 65_519, 65_535]
@@ -80,7 +90,31 @@ test('numbers at the edges of Poly1305: bytes of all ones, keys of all ones and 
   }
 })
 
+test('BLAKE2s: the vectors of RFC 7693, and what ours in TypeScript and @noble give, with and without a key', () => {
+  const abc = Buffer.from('abc')
+  expect(hex(hash(32, null, [abc]) ?? abc)).toBe('508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982')
+  expect(hex(hash(32, null, []) ?? abc)).toBe('69217a3079908094e11121d042354a7c1f55b6482ca1a51e1b250dfd1ed0eef9')
+  for (const length of [...Array.from({ length: 330 }, (_, index) => index), 1000, MAX_WASM_BLAKE2S_BYTES - 128]) {
+    const input = random.bytes(length)
+    const cut = random.below(length + 1)
+    const outputBytes = 1 + random.below(32)
+    for (const key of [null, random.bytes(1 + random.below(32))]) {
+      const ours = hash(outputBytes, key, [input.subarray(0, cut), input.subarray(cut)])
+      expect(ours, `${length} bytes`).toEqual(blake2s(outputBytes, key, input))
+      expect(ours).toEqual(nobleBlake2s(input, { dkLen: outputBytes, ...(key !== null && { key }) }))
+    }
+  }
+  // Longer than it takes: the one in TypeScript does it, whole.
+  const long = random.bytes(MAX_WASM_BLAKE2S_BYTES + 1)
+  expect(hash(32, null, [long])).toBeNull()
+  preferBlake2s(hash)
+  expect(blake2s(32, null, long)).toEqual(nobleBlake2s(long))
+  expect(() => blake2s(33, null, abc)).toThrow(RangeError)
+  expect(() => blake2s(16, new Uint8Array(0), abc)).toThrow(RangeError)
+})
+
 test('engines with either talk with each other', () => {
+  preferBlake2s(hash)
   const network = new Network(random)
   const [a, b] = [network.add('a', { aead: wasm }), network.add('b', { aead: nodeAead })]
   network.introduce(a, b)
@@ -95,4 +129,5 @@ test('engines with either talk with each other', () => {
 test('sources that weren’t built use Node’s', () => {
   expect(builtAead()).toEqual({ kind: 'node', aead: nodeAead })
   expect(builtAead()).toBe(builtAead())
+  expect(useBuiltBlake2s()).toBe('typescript')
 })
