@@ -7,6 +7,7 @@ import { BACKBONE_ENDPOINT, ID_PATTERN } from '../../lib/identity.ts'
 import { parseListen } from '../../lib/listen.ts'
 import { LOG_LEVELS } from '../../lib/log.ts'
 import { DEFAULT_MTU } from '../../lib/wireguard/constants.ts'
+import { WANTED_PATHS } from '../../lib/wireguard/wanted-path.ts'
 
 const listen = z.string().superRefine((text, context) => {
   try {
@@ -36,6 +37,8 @@ export const backboneConfig = z.strictObject({
     .strictObject({
       /** UDP. */
       listen: listen.default('[::]:51821'),
+      /** How packets come and go; lib/wireguard/path.ts has the answer. */
+      path: z.enum(WANTED_PATHS).default('auto'),
       /** Both ways, when nothing else is said. */
       keepaliveSeconds: z.int().min(1).max(60).default(5),
       /** A host that says nothing for so long isn't reached through the backbone any more. */

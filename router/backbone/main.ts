@@ -23,9 +23,10 @@ import { createLogger } from '../../lib/log.ts'
 import { Metrics } from '../../lib/metrics.ts'
 import { exitWith, keepCompiled } from '../../lib/program.ts'
 import { VERSION } from '../../lib/version.ts'
+import type { Bind } from '../../lib/wireguard/bind.ts'
 import { Device } from '../../lib/wireguard/device.ts'
-import { KernelTun } from '../../lib/wireguard/kernel-tun.ts'
-import { UdpBind } from '../../lib/wireguard/udp-bind.ts'
+import type { PathChoice } from '../../lib/wireguard/path.ts'
+import { choosePath, kernelTun, udpBind } from '../../lib/wireguard/path.ts'
 import type { BackboneConfig } from './config.ts'
 import { backboneConfig, ownAddresses } from './config.ts'
 import { FarewellTun } from './farewell-tun.ts'
@@ -51,11 +52,12 @@ async function run(config: BackboneConfig): Promise<void> {
 
   const { name, mtu } = config.interface
   const { keepaliveSeconds, silenceSeconds } = config.wireguard
-  const tun = new FarewellTun(new KernelTun(name, mtu), (address) => {
+  const path = choosePath(config.wireguard.path)
+  const tun = new FarewellTun(kernelTun(path, name, mtu), (address) => {
     mesh.farewell(address)
     void look()
   })
-  const device = new Device({ privateKey: keys.privateKey(), bind: markedBind(config.wireguard.listen), tun, admit: (key) => mesh.admit(key) })
+  const device = new Device({ privateKey: keys.privateKey(), bind: markedBind(path, config.wireguard.listen), tun, admit: (key) => mesh.admit(key) })
   const mesh = new Mesh({ self: config.id, device, keepaliveSeconds, silenceMs: 1000 * silenceSeconds, nowMs: () => performance.now() })
   await device.open()
   lifecycle.started('wireguard', () => device.close())
@@ -112,6 +114,7 @@ async function run(config: BackboneConfig): Promise<void> {
     },
   })
   backboneMetrics(metrics, {
+    path: path.name,
     hosts: () => ({ known: mesh.size, reached: reached.length }),
     bytes: () => device.peers().reduce((sum, peer) => ({ received: sum.received + peer.receivedBytes, sent: sum.sent + peer.sentBytes }), { received: 0, sent: 0 }),
     drops: () => device.drops,
@@ -126,7 +129,7 @@ async function run(config: BackboneConfig): Promise<void> {
   lifecycle.started('looking', () => clearInterval(looking))
   if (lifecycle.state !== 'starting') return
   announceReady(lifecycle)
-  log.info({ id: config.id, region: config.region, port: device.port, interface: name, addresses, publicKey: keys.publicKey, adminPort: admin?.port ?? null }, 'ready')
+  log.info({ id: config.id, region: config.region, port: device.port, interface: name, path: path.name, pathReason: path.reason, addresses, publicKey: keys.publicKey, adminPort: admin?.port ?? null }, 'ready')
   keepCompiled()
 }
 
@@ -142,10 +145,10 @@ function ownKey(row: BackboneRow | undefined, keys: BackboneKeys, log: Logger): 
 }
 
 /** Its datagrams carry the mark by which they are routed past the backbone. */
-function markedBind(listen: string): UdpBind {
+function markedBind(path: PathChoice, listen: string): Bind {
   const target = parseListen(listen)
   if (target.kind !== 'tcp') throw new NearcastError('config.invalid', `wireguard.listen: ${listen} takes no datagrams.`)
-  return new UdpBind({ fd: bindUdp(target.host, target.port, MARK).fd })
+  return udpBind(path, { fd: bindUdp(target.host, target.port, MARK).fd })
 }
 
 try {

@@ -3,6 +3,7 @@ import type { Metrics } from '../../lib/metrics.ts'
 import type { DropReason } from '../../lib/wireguard/drops.ts'
 
 export interface BackboneState {
+  readonly path: 'fast' | 'portable'
   /** By the last look: hosts that the feed names, and those that are reached. */
   readonly hosts: () => { readonly known: number; readonly reached: number }
   readonly bytes: () => { readonly received: number; readonly sent: number }
@@ -10,7 +11,8 @@ export interface BackboneState {
   readonly feed: () => { readonly state: string; readonly revision: number }
 }
 
-export function backboneMetrics(metrics: Metrics, { hosts, bytes, drops, feed }: BackboneState): void {
+export function backboneMetrics(metrics: Metrics, { path, hosts, bytes, drops, feed }: BackboneState): void {
+  metrics.gauge('path', '1 for how packets come and go', ['path'], (gauge) => gauge.set({ path }, 1))
   metrics.gauge('hosts', 'Other hosts: that the feed names, and that are reached through the backbone', ['state'], (gauge) => {
     const { known, reached } = hosts()
     gauge.set({ state: 'known' }, known)

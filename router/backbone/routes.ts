@@ -5,7 +5,7 @@
  *
  *   7400  fwmark MARK          main     sealed datagrams
  *   7401  all                  TABLE    addresses that are reached
- *   7402  router's feed port   main     `required`: the feed is TLS, and brings the keys
+ *   7402  the feed's port      main     `required`: the feed is TLS, and brings the keys
  *   7403  all                  CLOSED   `required`: addresses of the backbone that aren't reached are unreachable
  *
  * The interface goes with its program, and with it the routes: what is left (rules, an empty table) changes nothing, or,
@@ -44,7 +44,7 @@ export class BackboneRoutes {
     await this.#clear()
     await this.#batch([
       `rule add priority ${PRIORITY.mark} fwmark ${MARK} lookup main`,
-      ...(required === null ? [] : [`rule add priority ${PRIORITY.feed} ipproto tcp dport ${required.feedPort} lookup main`, `rule add priority ${PRIORITY.closed} lookup ${CLOSED_TABLE}`]),
+      ...(required === null ? [] : [...['dport', 'sport'].map((port) => `rule add priority ${PRIORITY.feed} ipproto tcp ${port} ${required.feedPort} lookup main`), `rule add priority ${PRIORITY.closed} lookup ${CLOSED_TABLE}`]),
       `rule add priority ${PRIORITY.table} lookup ${TABLE}`,
     ])
   }

@@ -89,14 +89,16 @@ async function look(): Promise<{ readonly kinds: Set<string>; readonly marked: n
     repeat('acme/ams', env, 'redis-cli --no-auth-warning -u $URL set k $MARK'),
   ]
   const goesOn = async (): Promise<void> => {
-    const before = loops.map(({ answers }) => answers().length)
-    await eventually('commands are answered', () => loops.every(({ answers }, index) => answers().length > (before[index] ?? 0) + 4))
+    const since = loops.map(({ answers }) => answers().length)
+    await eventually('commands are answered', () => loops.every(({ answers }, index) => answers().length > (since[index] ?? 0) + 4))
   }
+  await eventually('the replica has it', () => loops[0]?.answers().includes(mark) === true)
+  const before = loops.map(({ answers }) => answers().length)
   await goesOn()
   const ways = await cluster.json<Way[]>('dev', 'capture', '--seconds', '3', '--find', mark)
   await goesOn()
   await Promise.all(loops.map((loop) => loop.end()))
-  t.same(new Set(loops.flatMap(({ answers }) => answers().slice(4))), new Set(['OK', mark]), 'written and read all the time')
+  t.same(new Set(loops.flatMap(({ answers }, index) => answers().slice(before[index]))), new Set(['OK', mark]), 'written and read all the time')
   t.same(ways.map(({ from, to }) => `${from} ${to}`).toSorted(), ['ams mad', 'mad ams'], 'both ways are looked at')
   return {
     kinds: new Set(ways.flatMap(({ kinds }) => Object.keys(kinds))),
@@ -141,6 +143,30 @@ await t.test('keys change, hosts go and come, and nobody notices', async (step) 
   step.same((await far.verdict()).lost, [], 'nothing is lost')
   step.same([near.books.errors, far.books.errors], [{}, {}], 'no connection ended, no command failed')
   step.same((await near.verdict()).lost, [], 'nor there')
+})
+
+await t.test('required: what can not be sealed does not leave', async (step) => {
+  const mad = ['mad-1', 'mad-2']
+  const configure = async (change: string): Promise<void> => {
+    for (const id of mad) await cluster.run(id, ['sed', '-i', change, `/run/nearcast/config/${id}-backbone.toml`])
+  }
+  await configure('1i required = true')
+  for (const id of mad) await cluster.dev('stop', `${id}/backbone`)
+  for (const id of mad) await cluster.dev('start', `${id}/backbone`)
+  await reached()
+  const ask = async (): Promise<string> => (await cluster.run('acme/mad', ['redis-cli', '-h', foreign.address, 'ping'])).stdout.trim()
+  step.equal(await ask(), 'PONG', 'sealed it goes')
+  for (const id of ['ams-1', ...mad]) {
+    await cluster.dev('stop', `${id}/backbone`)
+    step.not(await ask(), 'PONG', `without that of ${id} it does not`)
+  }
+  const ways = await cluster.json<Way[]>('dev', 'capture', '--seconds', '2')
+  const left = ways.flatMap(({ from, kinds }) => (from === 'mad' ? Object.keys(kinds) : []))
+  step.same(left.filter((kind) => kind !== 'tcp 7300' && kind !== 'backbone'), [], 'and the feed alone leaves the host')
+  await configure('1d')
+  for (const id of HOSTS) await cluster.dev('start', `${id}/backbone`)
+  await reached()
+  step.equal(await ask(), 'PONG', 'with it, it does again')
 })
 
 await t.test('without it the same look sees the text, and connections go on', async (step) => {

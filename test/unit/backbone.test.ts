@@ -272,6 +272,7 @@ describe('routes', () => {
       'rule del priority 7403',
       'rule add priority 7400 fwmark 20035 lookup main',
       'rule add priority 7402 ipproto tcp dport 7300 lookup main',
+      'rule add priority 7402 ipproto tcp sport 7300 lookup main',
       'rule add priority 7403 lookup 7401',
       'rule add priority 7401 lookup 7400',
     ])

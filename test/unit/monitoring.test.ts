@@ -61,7 +61,7 @@ beforeAll(async () => {
   const nothing = { drops: new Map(), bytes: { received: 0, sent: 0 }, packets: { received: 0, sent: 0 } }
   gatewayMetrics(gateway, { path: 'portable', data: () => Promise.resolve({ ...nothing, peers: { known: 0, installed: 0, refused: 0 }, deviceDrops: new Map(), innerDrops: new Map(), webSockets: 0 }), feed: () => ({ state: 'connected', revision: 0 }) })
   const backbone = new Metrics('backbone')
-  backboneMetrics(backbone, { hosts: () => ({ known: 0, reached: 0 }), bytes: () => nothing.bytes, drops: () => nothing.drops, feed: () => ({ state: 'connected', revision: 0 }) })
+  backboneMetrics(backbone, { path: 'portable', hosts: () => ({ known: 0, reached: 0 }), bytes: () => nothing.bytes, drops: () => nothing.drops, feed: () => ({ state: 'connected', revision: 0 }) })
   for (const program of [proxy, agent.metrics, router, gateway, backbone]) for (const { name, labels, type } of await program.described()) {
     const suffixes = type === 'histogram' ? ['_bucket', '_sum', '_count'] : ['']
     for (const suffix of suffixes) metrics.set(name + suffix, new Set(suffix === '_bucket' ? [...labels, 'le'] : labels))
