@@ -2,7 +2,7 @@
  * Statistics of the databases of this node: running engines are asked now and then, and what they say is added to the
  * accounts, so that nothing begins at nought again with each rest and restart. A resting engine isn't woken for it.
  */
-import { readdir, stat } from 'node:fs/promises'
+import { lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { RedisStatistics } from '../../../lib/feed/questions.ts'
 import type { RedisLimit } from '../../../lib/redis-limits.ts'
@@ -102,9 +102,11 @@ export class Statistics {
   }
 }
 
-/** Of a directory that may be changing. */
+/** Of a directory that may be changing, and is its engine's: links in it lead nowhere. */
 async function bytesIn(directory: string): Promise<number> {
   let bytes = 0
-  for (const name of await readdir(directory, { recursive: true }).catch(() => [])) bytes += await stat(join(directory, name)).then((entry) => (entry.isFile() ? entry.size : 0), () => 0)
+  for (const entry of await readdir(directory, { recursive: true, withFileTypes: true }).catch(() => [])) {
+    if (entry.isFile()) bytes += await lstat(join(entry.parentPath, entry.name)).then(({ size }) => size, () => 0)
+  }
   return bytes
 }
