@@ -16,9 +16,9 @@ export interface Load {
 }
 
 /** @throws Error when it fails: no measurement is better than a wrong one. */
-export async function load({ port, password }: Pick<RunningPeer, 'port' | 'password'>, { connections, requests, keepAlive = true, command }: Load): Promise<void> {
+export async function load({ host = ADDRESS, port, password }: Pick<RunningPeer, 'port' | 'password'> & { readonly host?: string }, { connections, requests, keepAlive = true, command }: Load): Promise<void> {
   const words = [
-    '-h', ADDRESS, '-p', String(port), '-c', String(connections), '-n', String(requests), '-k', keepAlive ? '1' : '0', '-q',
+    '-h', host, '-p', String(port), '-c', String(connections), '-n', String(requests), '-k', keepAlive ? '1' : '0', '-q',
     ...(password === undefined ? [] : ['-a', password]),
     ...(command ?? ['-t', 'get']),
   ]

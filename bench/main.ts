@@ -10,7 +10,7 @@ import { nearcast, portable } from './peers/nearcast.ts'
 import { nginx } from './peers/nginx.ts'
 import type { Peer } from './peers/peer.ts'
 import { pipe } from './peers/pipe.ts'
-import { agentPassing, agentReading, agentResting, wholePath } from './peers/whole-path.ts'
+import { agentCrowded, agentPassing, agentReading, agentResting, wholePath } from './peers/whole-path.ts'
 import { firstLine } from './program.ts'
 import { plot } from './report/plot.ts'
 import { writeResults } from './report/readme.ts'
@@ -36,7 +36,7 @@ interface Subject {
 
 const SUBJECTS: Readonly<Record<string, Subject>> = {
   proxy: { peers: [nearcast, haproxy, nginx, pipe, portable, wholePath], scenarios: [saturated, calm, connections, bulk, crowded, idle, wholePathRequests], ours: [nearcast, wholePath] },
-  redis: { peers: [agentPassing, agentReading, agentResting, haproxy], scenarios: REDIS_SCENARIOS, ours: [agentPassing, agentReading, agentResting] },
+  redis: { peers: [agentPassing, agentReading, agentResting, agentCrowded, haproxy], scenarios: REDIS_SCENARIOS, ours: [agentPassing, agentReading, agentResting, agentCrowded] },
 }
 const USAGE = Object.entries(SUBJECTS)
   .map(([name, { scenarios }]) => `usage: npm run bench -- ${name} [--rounds n] [--only ${scenarios.map(({ id }) => id).join(',')}] [--quick] [--json]${name === 'proxy' ? ' [--write]' : ''}`)

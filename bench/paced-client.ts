@@ -13,6 +13,8 @@ const DRAIN_TIMEOUT_MS = 5000
 export interface PacedLoad {
   readonly host: string
   readonly port: number
+  /** Of the database, if it has one. */
+  readonly password?: string
   readonly connections: number
   readonly perSecond: number
   readonly durationMs: number
@@ -70,9 +72,13 @@ export class PacedClient {
   }
 
   async #connect(): Promise<void> {
-    const { host, port } = this.#load
+    const { host, port, password } = this.#load
     const socket = connect({ host, port, noDelay: true })
     await once(socket, 'connect')
+    if (password !== undefined) {
+      socket.write(`AUTH ${password}\r\n`)
+      await once(socket, 'data')
+    }
     const line: Line = { socket, sentAtMs: 0 }
     this.#lines.push(line)
     socket.on('error', () => undefined)

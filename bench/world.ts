@@ -13,6 +13,8 @@ import { Program } from './program.ts'
 export const NETWORK = 1
 export const CLIENT_ADDRESS = 'fdaa:0:1:2::2'
 export const ADDRESS = 'fdaa:0:1:0:1::2'
+/** Of another database on the same node. */
+export const NEIGHBOUR_ADDRESS = 'fdaa:0:1:0:1::4'
 export const AGENT = 'bench'
 export const REDIS_PORT = 6390
 export const DIRECT_PORT = 6391

@@ -8,9 +8,10 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FeedCache } from '../../lib/feed/cache.ts'
 import type { Change } from '../../lib/feed/messages.ts'
-import { ADDRESS, AGENT, DIRECTORY, NETWORK } from '../world.ts'
+import { ADDRESS, AGENT, DIRECTORY, NEIGHBOUR_ADDRESS, NETWORK } from '../world.ts'
 
 export const SERVICE = 'bench'
+const NEIGHBOUR = 'neighbour'
 
 /** Within the namespace nobody checks it: agents are on the proxy's own host. */
 function selfSigned(): { certificate: string; key: string } {
@@ -31,13 +32,16 @@ export async function writeState(identity: string, rows: readonly Change[]): Pro
   return directory
 }
 
-/** The one database behind the one address. `redis`: the part that only its agent sees. */
-export function tenantRows(port: number, redis?: object): Change[] {
-  const service = { id: SERVICE, org: 'bench', name: 'bench', kind: 'redis', port, placements: [{ node: AGENT, role: 'primary' }], ...(redis && { redis }) }
+/** The database behind the address, and one behind another. `redis`: the part that only its agent sees, which takes those that have one. */
+export function tenantRows(port: number, redis: { readonly own?: object; readonly neighbour?: object } = {}): Change[] {
+  const database = (id: string, address: string, part: object | undefined): Change[] => [
+    { table: 'services', key: id, row: { id, org: 'bench', name: id, kind: 'redis', port, placements: [{ node: AGENT, role: 'primary' }], ...(part && { redis: part }) } },
+    { table: 'addresses', key: address, row: { address, network: NETWORK, generation: 1, service: id } },
+  ]
   return [
     { table: 'networks', key: String(NETWORK), row: { id: NETWORK, org: 'bench', name: 'default' } },
-    { table: 'services', key: SERVICE, row: service },
-    { table: 'addresses', key: ADDRESS, row: { address: ADDRESS, network: NETWORK, generation: 1, service: SERVICE } },
+    ...database(SERVICE, ADDRESS, redis.own),
+    ...(redis.own === undefined || redis.neighbour !== undefined ? database(NEIGHBOUR, NEIGHBOUR_ADDRESS, redis.neighbour) : []),
   ]
 }
 

@@ -9,8 +9,8 @@ import { dialerRow, tenantRows, writeState } from './nearcast-state.ts'
 import type { Peer } from './peer.ts'
 
 const PASSWORD = 'bench'
-/** Behind the proxy's port: the agent's hop and its metrics. */
-const [HOP_OFFSET, ADMIN_OFFSET] = [1, 3]
+/** From the proxy's port: the agent's hop, beyond those of all programs, and its metrics. */
+const [HOP_OFFSET, ADMIN_OFFSET] = [50, 3]
 const home = (port: number): string => join(DIRECTORY, `agent-${port}`)
 const MAIN = new URL('../../agent/main.ts', import.meta.url).pathname
 
@@ -19,6 +19,8 @@ interface Kind extends Pick<Peer, 'id' | 'label'> {
   readonly counts: 'both' | 'agent'
   /** Of the database's plan. */
   readonly limits?: object
+  /** A database beside it, with such limits. */
+  readonly neighbour?: { readonly limits: object }
   /** Further lines under [redis]. */
   readonly redis?: string
 }
@@ -34,6 +36,7 @@ plane = "${PLANE}"
 listen = "[::1]:${port + HOP_OFFSET}"
 socket = "${home(port)}/hop.sock"
 [redis]
+outliveAgent = false
 ${redis}
 [admin]
 listen = "127.0.0.1:${port + ADMIN_OFFSET}"
@@ -41,7 +44,7 @@ listen = "127.0.0.1:${port + ADMIN_OFFSET}"
 level = "warn"
 `
 
-function pathOf({ counts, limits, redis = '', ...named }: Kind): Peer {
+function pathOf({ counts, limits, neighbour, redis = '', ...named }: Kind): Peer {
   return {
     ...named,
     version,
@@ -56,8 +59,9 @@ function pathOf({ counts, limits, redis = '', ...named }: Kind): Peer {
         appendFsync: 'everysec',
         ...(limits && { limits }),
       }
+      const databases = { own: database, ...(neighbour && { neighbour: { ...database, ...neighbour } }) }
       // Several agents of one name, each with a state of its own.
-      renameSync(await writeState(`agent/${AGENT}`, [...tenantRows(port, database), dialerRow(proxyIdentity(port), hopKey)]), join(home(port), 'state'))
+      renameSync(await writeState(`agent/${AGENT}`, [...tenantRows(port, databases), dialerRow(proxyIdentity(port), hopKey)]), join(home(port), 'state'))
       const file = join(home(port), 'agent.toml')
       writeFileSync(file, configuration(port, redis))
       const agent = await new Program(process.execPath, [MAIN, '--config', file]).accepts({ path: join(home(port), 'data', 'bench', 'data', 'redis.sock') })
@@ -81,3 +85,5 @@ export const agentPassing = pathOf({ id: 'agent', label: 'Nearcast agent', count
 /** A limit that nobody meets: what is said is read all the same. */
 export const agentReading = pathOf({ id: 'agent-reading', label: 'Nearcast agent, reading', counts: 'agent', limits: { commandsPerSecond: 10_000_000 } })
 export const agentResting = pathOf({ id: 'agent-resting', label: 'Nearcast agent, resting', counts: 'agent', redis: 'idleStopMinutes = 0.001' })
+/** Its neighbour's scripts may run for a second. */
+export const agentCrowded = pathOf({ id: 'agent-crowded', label: 'Nearcast agent, two databases', counts: 'agent', neighbour: { limits: { scriptMs: 1000 } } })

@@ -6,6 +6,7 @@ import { cpuTime } from '../process-usage.ts'
 import type { RunningPeer } from '../peers/peer.ts'
 import type { Scenario } from '../scenario.ts'
 import { ADDRESS } from '../world.ts'
+import { neighbours } from './neighbours.ts'
 
 const CONNECTIONS = 50
 const REST_TIMEOUT_MS = 20_000
@@ -84,4 +85,5 @@ export const REDIS_SCENARIOS: readonly Scenario[] = [
   revival(0, null),
   revival(10_000, 20),
   revival(100_000, null),
+  neighbours,
 ]
