@@ -44,9 +44,12 @@ export const neighbours: Scenario = {
       latenciesMs.keys.push(...(await beside(peer, 'KEYS *', quick)))
       latenciesMs.script.push(...(await beside(peer, 'EVAL "while true do end" 0', quick)))
     }
-    const p99 = (values: readonly number[]): number => percentile(values, 0.99)
     return { alone: p99(latenciesMs.alone) * 1000, keys: p99(latenciesMs.keys) / p99(latenciesMs.alone), script: p99(latenciesMs.script) / p99(latenciesMs.alone) }
   },
+}
+
+function p99(values: readonly number[]): number {
+  return percentile(values, 0.99)
 }
 
 async function calm({ port, password = '' }: RunningPeer, quick: boolean): Promise<readonly number[]> {
