@@ -57,7 +57,7 @@ const LOST_MS = 1000
 const settings = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as CrowdSettings
 const aead = wasmAead(new Uint8Array(readFileSync(settings.wasm)))
 preferBlake2s(wasmBlake2s(new Uint8Array(readFileSync(join(dirname(settings.wasm), 'blake2s.wasm')))))
-const remote = PublicKey.parse(settings.device.publicKey)
+const remote = new PublicKey(settings.device.publicKey)
 const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20, sendBufferSize: 4 << 20 }).bind(0)
 await once(socket, 'listening')
 

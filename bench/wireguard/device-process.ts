@@ -8,7 +8,7 @@ import { GatewayWebSocketBind } from '../../router/gateway/websocket-bind.ts'
 import { preferBlake2s } from '../../lib/wireguard/blake2s.ts'
 import { Device } from '../../lib/wireguard/device.ts'
 import { decodeKey } from '../../lib/wireguard/keys.ts'
-import type { Bind, Endpoint } from '../../lib/wireguard/bind.ts'
+import type { Bind } from '../../lib/wireguard/bind.ts'
 import { KernelTun } from '../../lib/wireguard/kernel-tun.ts'
 import { OffloadTun } from '../../lib/wireguard/offload-tun.ts'
 import { SegmentedUdpBind } from '../../lib/wireguard/segmented-udp-bind.ts'
@@ -33,37 +33,39 @@ export interface DeviceSettings {
   readonly directory: string
 }
 
-const settings = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as DeviceSettings
-preferBlake2s(wasmBlake2s(new Uint8Array(readFileSync(settings.blake2s))))
-const isFast = settings.path === 'fast'
-const tun = isFast ? new OffloadTun(settings.interface, settings.mtu) : new KernelTun(settings.interface, settings.mtu)
-const device = new Device({
-  privateKey: decodeKey(settings.privateKey),
-  bind: bind(),
-  tun,
-  aead: wasmAead(new Uint8Array(readFileSync(settings.wasm))),
-  // All of them are welcome; whoever measures how many doesn't want to measure the limit.
-  handshakesPerSecond: 1e9,
-})
-await device.open()
-for (const { publicKey, allowedIps, host } of settings.peers) {
-  device.setPeer(publicKey, { allowedIps: [allowedIps], ...(host !== undefined && { endpoint: endpointOf(host) }) })
-}
+const collect = globalThis.gc
+const device = await start(JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as DeviceSettings)
 let collections = 0
 process.on('SIGUSR2', () => {
-  for (let round = 0; round < 3; round++) globalThis.gc?.()
+  // As small as it gets: what is measured is what is needed.
+  for (let round = 0; round < 3; round++) collect?.({ type: 'major', execution: 'sync', flavor: 'last-resort' })
   process.stdout.write(`collected ${++collections}\n`)
 })
 process.on('SIGTERM', () => void device.close().then(() => process.exit()))
 process.stdout.write('ready\n')
 
-function endpointOf(host: string): Endpoint {
-  return { host, port: settings.port }
+/** Settings are forgotten afterwards, with all the peers that they name. */
+async function start(settings: DeviceSettings): Promise<Device> {
+  preferBlake2s(wasmBlake2s(new Uint8Array(readFileSync(settings.blake2s))))
+  const isFast = settings.path === 'fast'
+  const made = new Device({
+    privateKey: decodeKey(settings.privateKey),
+    bind: bindOf(settings),
+    tun: isFast ? new OffloadTun(settings.interface, settings.mtu) : new KernelTun(settings.interface, settings.mtu),
+    aead: wasmAead(new Uint8Array(readFileSync(settings.wasm))),
+    // All of them are welcome; whoever measures how many doesn't want to measure the limit.
+    handshakesPerSecond: 1e9,
+  })
+  await made.open()
+  for (const { publicKey, allowedIps, host } of settings.peers) {
+    made.setPeer(publicKey, { allowedIps: [allowedIps], ...(host !== undefined && { endpoint: { host, port: settings.port } }) })
+  }
+  return made
 }
 
-function bind(): Bind {
-  if (settings.path === 'websocket') return new WebSocketBind({ url: settings.url, reconnectMs: 100 })
-  const [certificate, key] = ['websocket.pem', 'websocket.key'].map((name) => join(settings.directory, name)) as [string, string]
-  if (settings.path === 'websocket-gateway') return new GatewayWebSocketBind({ listen: '0.0.0.0:443', certificate, key, maxConnections: 10 })
-  return isFast ? new SegmentedUdpBind({ port: settings.port }) : new UdpBind({ port: settings.port })
+function bindOf({ path, port, url, directory }: DeviceSettings): Bind {
+  if (path === 'websocket') return new WebSocketBind({ url, reconnectMs: 100 })
+  const [certificate, key] = ['websocket.pem', 'websocket.key'].map((name) => join(directory, name)) as [string, string]
+  if (path === 'websocket-gateway') return new GatewayWebSocketBind({ listen: '0.0.0.0:443', certificate, key, maxConnections: 10 })
+  return path === 'fast' ? new SegmentedUdpBind({ port }) : new UdpBind({ port })
 }

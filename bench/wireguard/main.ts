@@ -99,9 +99,9 @@ export async function run(options: WireguardOptions): Promise<void> {
 }
 
 function cells(results: readonly WireguardResult[]): string[][] {
-  const body = results.map(({ name, unit, ours: value, theirs, ratio, goal, verdict }) => {
+  const body = results.map(({ name, unit, ours: value, theirs, ratio, isAbsolute, goal, verdict }) => {
     const interval = ratio === null ? '-' : ratio.interval.map(number).join(' - ')
-    return [name, unit, number(value), number(theirs), number(ratio?.ratio), interval, goal, verdict ?? '-']
+    return [name, unit, number(value), number(theirs), isAbsolute ? '-' : number(ratio?.ratio), interval, goal, verdict ?? '-']
   })
   return [['scenario', 'unit', 'Nearcast', 'wireguard-go', 'ratio', '95 % interval', 'goal', 'verdict'], ...body]
 }

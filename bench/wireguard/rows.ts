@@ -48,7 +48,9 @@ export interface WireguardResult {
   readonly unit: string
   readonly ours: number
   readonly theirs: number
+  /** Of what is ours itself when the goal is a number in its unit. */
   readonly ratio: Ratio | null
+  readonly isAbsolute: boolean
   readonly goal: string
   readonly verdict: Verdict | null
 }
@@ -65,6 +67,7 @@ export function resultOf({ id, name, unit, subject, goal, absolute }: WireguardR
     ours: median(ours),
     theirs: median(theirs),
     ratio,
+    isAbsolute: absolute === true,
     goal: goal === null ? '-' : `${goal.bound === 'at least' ? '>=' : '<='} ${goal.value}`,
     verdict: goal === null || ratio === null ? null : verdictOf(ratio.interval, goal),
   }

@@ -9,43 +9,47 @@
 import type { Prefix } from './prefix.ts'
 
 interface Node<Owner> {
-  readonly address: Uint8Array
+  /** A character for each byte: a gateway has many of these, and a short string costs a fraction of an array. */
+  readonly address: string
   readonly bits: number
   owner: Owner | null
   zero: Node<Owner> | null
   one: Node<Owner> | null
 }
 
+type Owned = Pick<Node<unknown>, 'address' | 'bits'>
+
 export class AllowedIps<Owner> {
   #ipv4: Node<Owner> | null = null
   #ipv6: Node<Owner> | null = null
-  readonly #owned = new Map<Owner, Prefix[]>()
+  readonly #owned = new Map<Owner, Owned[]>()
 
   /** @returns the owner who loses it, or null. */
   insert(prefix: Prefix, owner: Owner): Owner | null {
     const before = this.#find(prefix)?.owner ?? null
     if (before === owner) return null
     if (before !== null) this.#disown(before, prefix)
-    this.#owned.set(owner, [...(this.#owned.get(owner) ?? []), prefix])
-    this.#setRoot(prefix, place(this.#rootOf(prefix), prefix, owner))
+    const address = characters(prefix.address)
+    this.#owned.set(owner, [...(this.#owned.get(owner) ?? []), { address, bits: prefix.bits }])
+    this.#setRoot(prefix, place(this.#rootOf(prefix), prefix, address, owner))
     return before
   }
 
   /** Takes everything from an owner. */
   remove(owner: Owner): void {
-    for (const prefix of this.#owned.get(owner) ?? []) this.#setRoot(prefix, take(this.#rootOf(prefix), prefix))
+    for (const prefix of this.prefixesOf(owner)) this.#setRoot(prefix, take(this.#rootOf(prefix), prefix))
     this.#owned.delete(owner)
   }
 
   prefixesOf(owner: Owner): readonly Prefix[] {
-    return this.#owned.get(owner) ?? []
+    return (this.#owned.get(owner) ?? []).map(({ address, bits }) => ({ address: Buffer.from(address, 'latin1'), bits }))
   }
 
   /** `bytes` holds an address of `length` 4 or 16 at `offset`. */
   lookup(bytes: Uint8Array, offset: number, length: number): Owner | null {
     let best: Owner | null = null
     let node = length === 4 ? this.#ipv4 : this.#ipv6
-    while (node !== null && commonBits(node.address, 0, bytes, offset, node.bits) === node.bits) {
+    while (node !== null && commonBits(node.address, bytes, offset, node.bits) === node.bits) {
       if (node.owner !== null) best = node.owner
       if (node.bits === 8 * length) break
       node = bitAt(bytes, offset, node.bits) === 0 ? node.zero : node.one
@@ -55,7 +59,7 @@ export class AllowedIps<Owner> {
 
   #find(prefix: Prefix): Node<Owner> | null {
     let node = this.#rootOf(prefix)
-    while (node !== null && node.bits <= prefix.bits && commonBits(node.address, 0, prefix.address, 0, node.bits) === node.bits) {
+    while (node !== null && node.bits <= prefix.bits && commonBits(node.address, prefix.address, 0, node.bits) === node.bits) {
       if (node.bits === prefix.bits) return node
       node = bitAt(prefix.address, 0, node.bits) === 0 ? node.zero : node.one
     }
@@ -63,7 +67,8 @@ export class AllowedIps<Owner> {
   }
 
   #disown(owner: Owner, prefix: Prefix): void {
-    const left = this.prefixesOf(owner).filter((each) => !equal(each, prefix))
+    const address = characters(prefix.address)
+    const left = (this.#owned.get(owner) ?? []).filter((each) => each.bits !== prefix.bits || each.address !== address)
     if (left.length > 0) this.#owned.set(owner, left)
     else this.#owned.delete(owner)
   }
@@ -78,20 +83,21 @@ export class AllowedIps<Owner> {
   }
 }
 
-function place<Owner>(node: Node<Owner> | null, prefix: Prefix, owner: Owner): Node<Owner> {
-  const leaf = (): Node<Owner> => ({ address: prefix.address, bits: prefix.bits, owner, zero: null, one: null })
+/** `address`: the prefix's. */
+function place<Owner>(node: Node<Owner> | null, prefix: Prefix, address: string, owner: Owner): Node<Owner> {
+  const leaf = (): Node<Owner> => ({ address, bits: prefix.bits, owner, zero: null, one: null })
   if (node === null) return leaf()
-  const common = commonBits(node.address, 0, prefix.address, 0, Math.min(node.bits, prefix.bits))
+  const common = commonBits(node.address, prefix.address, 0, Math.min(node.bits, prefix.bits))
   if (common === node.bits) {
     if (common === prefix.bits) node.owner = owner
-    else if (bitAt(prefix.address, 0, common) === 0) node.zero = place(node.zero, prefix, owner)
-    else node.one = place(node.one, prefix, owner)
+    else if (bitAt(prefix.address, 0, common) === 0) node.zero = place(node.zero, prefix, address, owner)
+    else node.one = place(node.one, prefix, address, owner)
     return node
   }
-  const parent: Node<Owner> = common === prefix.bits ? leaf() : { address: prefix.address, bits: common, owner: null, zero: null, one: null }
-  if (bitAt(node.address, 0, common) === 0) parent.zero = node
+  const parent: Node<Owner> = common === prefix.bits ? leaf() : { address, bits: common, owner: null, zero: null, one: null }
+  if (((node.address.charCodeAt(common >> 3) >> (7 - (common & 7))) & 1) === 0) parent.zero = node
   else parent.one = node
-  return common === prefix.bits ? parent : place(parent, prefix, owner)
+  return common === prefix.bits ? parent : place(parent, prefix, address, owner)
 }
 
 /** @returns the node that stands in its place: none, its only child, or itself. */
@@ -104,8 +110,8 @@ function take<Owner>(node: Node<Owner> | null, prefix: Prefix): Node<Owner> | nu
   return node.zero ?? node.one
 }
 
-function equal(left: Prefix, right: Prefix): boolean {
-  return left.bits === right.bits && left.address.length === right.address.length && left.address.every((byte, index) => byte === right.address[index])
+function characters(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
 }
 
 function bitAt(bytes: Uint8Array, offset: number, bit: number): number {
@@ -113,9 +119,9 @@ function bitAt(bytes: Uint8Array, offset: number, bit: number): number {
 }
 
 /** How many bits from the first on are equal, up to `limit`. */
-function commonBits(left: Uint8Array, leftOffset: number, right: Uint8Array, rightOffset: number, limit: number): number {
+function commonBits(left: string, right: Uint8Array, offset: number, limit: number): number {
   for (let bit = 0; bit < limit; bit += 8) {
-    const different = (left[leftOffset + (bit >> 3)] ?? 0) ^ (right[rightOffset + (bit >> 3)] ?? 0)
+    const different = left.charCodeAt(bit >> 3) ^ (right[offset + (bit >> 3)] ?? 0)
     if (different !== 0) return Math.min(limit, bit + Math.clz32(different) - 24)
   }
   return limit

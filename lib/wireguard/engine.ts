@@ -122,7 +122,7 @@ export class Engine {
     if (publicKey === this.publicKey) throw new NearcastError('wireguard.key-invalid', 'This is our own public key; name that of the peer.')
     let peer = this.#peers.get(publicKey)
     if (peer === undefined) {
-      peer = this.#newPeer(PublicKey.parse(publicKey))
+      peer = this.#newPeer(new PublicKey(publicKey))
       this.#peers.set(publicKey, peer)
     }
     if (options.presharedKey !== undefined) peer.presharedKey = options.presharedKey === null ? NO_PRESHARED_KEY : Uint8Array.from(options.presharedKey)
@@ -256,10 +256,12 @@ export class Engine {
   }
 
   #newPeer(publicKey: PublicKey): Peer {
-    return new Peer(publicKey, () => {
-      const [first = 0, second = 0] = this.#options.random(2)
-      return Math.floor((((first << 8) | second) / 0x1_0000) * (MAX_JITTER_MS + 1))
-    })
+    return new Peer(publicKey, this.#jitterMs)
+  }
+
+  readonly #jitterMs = (): number => {
+    const [first = 0, second = 0] = this.#options.random(2)
+    return Math.floor((((first << 8) | second) / 0x1_0000) * (MAX_JITTER_MS + 1))
   }
 
   #consider(publicKey: string, bytes: Uint8Array): Peer | null {
@@ -286,6 +288,8 @@ export class Engine {
     peer.timers.handshakeComplete()
     peer.isRenewedLate = false
     peer.lastHandshakeWallMs = this.#options.clock.wallMs()
+    // Until the next handshake nobody asks for it.
+    peer.publicKey.rest()
   }
 
   #takeTransport({ receiver, counter, sealed }: Extract<Message, { type: 'transport' }>, datagramBytes: number, from: Endpoint, nowMs: number): void {
@@ -383,6 +387,6 @@ export class Engine {
   }
 
   #schedule(peer: Peer): void {
-    this.#deadlines.note(peer, peer.timers.deadlineMs)
+    this.#deadlines.note(peer, peer.deadlineMs)
   }
 }

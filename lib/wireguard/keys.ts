@@ -28,24 +28,33 @@ function invalid(): NearcastError {
   return new NearcastError('wireguard.key-invalid', 'A WireGuard key is 32 bytes, written as 44 characters of base64 ("wg genkey" makes one).', { side: 'client' })
 }
 
-/** Somebody's public key. Node's own form of it costs memory and time, so it is made at its first use. */
+/** Somebody's public key, in the forms that were used: a gateway has many keys, most of them only as text. */
 export class PublicKey {
-  /** Treat as immutable. */
-  readonly bytes: Uint8Array
-  /** Base64. */
-  readonly text: string
+  #text: string | null = null
+  #bytes: Uint8Array | null = null
   #object: KeyObject | null = null
 
-  /** @throws NearcastError wireguard.key-invalid */
-  constructor(bytes: Uint8Array) {
-    if (bytes.length !== KEY_BYTES) throw invalid()
-    this.bytes = Uint8Array.from(bytes)
-    this.text = encodeKey(this.bytes)
+  /** 32 bytes, or base64. @throws NearcastError wireguard.key-invalid */
+  constructor(key: Uint8Array | string) {
+    if (typeof key === 'string') {
+      decodeKey(key)
+      this.#text = key
+    } else {
+      if (key.length !== KEY_BYTES) throw invalid()
+      this.#bytes = Uint8Array.from(key)
+    }
   }
 
-  /** @throws NearcastError wireguard.key-invalid */
-  static parse(text: string): PublicKey {
-    return new PublicKey(decodeKey(text))
+  /** Base64. */
+  get text(): string {
+    this.#text ??= encodeKey(this.bytes)
+    return this.#text
+  }
+
+  /** Treat as immutable. */
+  get bytes(): Uint8Array {
+    this.#bytes ??= decodeKey(this.#text ?? '')
+    return this.#bytes
   }
 
   get object(): KeyObject {
@@ -53,8 +62,10 @@ export class PublicKey {
     return this.#object
   }
 
-  /** Gives the memory back; the next use makes it again. */
+  /** Gives memory back; the next use takes it again. */
   rest(): void {
+    this.#text ??= encodeKey(this.bytes)
+    this.#bytes = null
     this.#object = null
   }
 }

@@ -35,7 +35,6 @@ export interface PendingHandshake {
 export class Peer {
   readonly publicKey: PublicKey
   readonly cookies: CookieJar
-  readonly timers: PeerTimers
   presharedKey: Uint8Array = NO_PRESHARED_KEY
   endpoint: Endpoint | null = null
   /** What both static keys agree on, once it was needed. */
@@ -52,13 +51,25 @@ export class Peer {
   receivedBytes = 0
   sentBytes = 0
   lastHandshakeWallMs: number | null = null
+  readonly #jitterMs: () => number
+  #timers: PeerTimers | null = null
   #lastTimestampSeen: Timestamp | null = null
   #lastInitiationSeenMs = -Infinity
 
   constructor(publicKey: PublicKey, jitterMs: () => number) {
     this.publicKey = publicKey
     this.cookies = new CookieJar(publicKey)
-    this.timers = new PeerTimers(jitterMs)
+    this.#jitterMs = jitterMs
+  }
+
+  /** Made when something happens: most peers of a gateway are silent. */
+  get timers(): PeerTimers {
+    this.#timers ??= new PeerTimers(this.#jitterMs)
+    return this.#timers
+  }
+
+  get deadlineMs(): number {
+    return this.#timers?.deadlineMs ?? Infinity
   }
 
   /** @returns null when the keys agree on nothing: this peer can't be talked to. */

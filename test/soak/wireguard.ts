@@ -211,10 +211,11 @@ async function interop(): Promise<Outcome> {
         }
         const wanted = Math.floor((minutes(30) * 60_000) / (REKEY_MS + 10_000))
         if (handshakes.size < wanted) broke.push(`${who} begin: ${handshakes.size} handshakes, at least ${wanted} were due`)
-        if (lost > 0) broke.push(`${who} begin: ${lost} of ${pings} pings were lost`)
+        // A machine that others load may lose one by itself; a renewal that loses one loses fifteen in half an hour.
+        if (lost > Math.max(1, 0.003 * pings)) broke.push(`${who} begin: ${lost} of ${pings} pings were lost`)
         const { drops } = await ours.ask()
         for (const reason of ['forged-or-replayed', 'source', 'malformed', 'mac1']) if ((drops[reason] ?? 0) > 0) broke.push(`${who} begin: ${drops[reason]} dropped: ${reason}`)
-        Object.assign(counts, { [`${who}Ping`]: pings, [`${who}Streams`]: streams, [`${who}Handshakes`]: handshakes.size })
+        Object.assign(counts, { [`${who}Pings`]: pings, [`${who}LostPings`]: lost, [`${who}Streams`]: streams, [`${who}Handshakes`]: handshakes.size })
       } finally {
         await pair.close()
       }
