@@ -21,6 +21,7 @@ import type { Scenario } from './scenario.ts'
 import { bulk } from './scenarios/bulk.ts'
 import { connections } from './scenarios/connections.ts'
 import { crowded } from './scenarios/crowded.ts'
+import { failover } from './scenarios/failover.ts'
 import { idle } from './scenarios/idle.ts'
 import { REDIS_SCENARIOS } from './scenarios/redis.ts'
 import { calm, saturated, wholePathRequests } from './scenarios/requests.ts'
@@ -35,7 +36,7 @@ interface Subject {
 }
 
 const SUBJECTS: Readonly<Record<string, Subject>> = {
-  proxy: { peers: [nearcast, haproxy, nginx, pipe, portable, wholePath], scenarios: [saturated, calm, connections, bulk, crowded, idle, wholePathRequests], ours: [nearcast, wholePath] },
+  proxy: { peers: [nearcast, haproxy, nginx, pipe, portable, wholePath], scenarios: [saturated, calm, connections, bulk, crowded, failover, idle, wholePathRequests], ours: [nearcast, wholePath] },
   redis: { peers: [agentPassing, agentReading, agentResting, agentCrowded, haproxy], scenarios: REDIS_SCENARIOS, ours: [agentPassing, agentReading, agentResting, agentCrowded] },
 }
 const USAGE = Object.entries(SUBJECTS)

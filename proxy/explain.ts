@@ -172,6 +172,7 @@ function candidateOf({ contender, score }: Ranked<Standing>, rank: number): Expl
 const TIER_WORDS: Record<Tier, string> = {
   good: 'well',
   busy: 'busy',
+  suspect: 'suspect',
   unproven: 'not proven yet',
   draining: 'draining',
   unhealthy: 'unhealthy',

@@ -97,7 +97,7 @@ export class Reception {
       dialResult: (node, service, outcome, ms) => {
         log.debug({ id, node, service, outcome, ms }, 'dial')
         onDial(node, outcome)
-        nearest.dialled(node, outcome)
+        nearest.dialled(node, service, outcome)
         const known = nodes.get(node)
         if (known && outcome === 'ok') known.connections++
         if (outcome === 'ok') this.#served(id, node)

@@ -1,6 +1,7 @@
 /** HAProxy, one thread, splicing where it finds it worthwhile, PROXY v2 on a Unix socket. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { FAILING_NODES, FAILING_PORT, FAILOVER_CONNECT_MS } from '../failing-nodes.ts'
 import { Program, firstLine } from '../program.ts'
 import { ADDRESS, DIRECTORY } from '../world.ts'
 import type { World } from '../world.ts'
@@ -18,7 +19,12 @@ defaults
 listen bench
   bind [::]:${port} v6only backlog 4096
   server redis unix@${backendSocket} send-proxy-v2
-`
+listen failover
+  bind [::]:${port + 1} v6only backlog 4096
+  timeout connect ${FAILOVER_CONNECT_MS}ms
+  retries 1
+  option redispatch 1
+${Object.entries(FAILING_NODES).map(([name, host]) => `  server ${name} [${host}]:${FAILING_PORT} send-proxy-v2\n`).join('')}`
 
 export const haproxy: Peer = {
   id: 'haproxy',
@@ -30,6 +36,6 @@ export const haproxy: Peer = {
     const file = join(DIRECTORY, `haproxy-${port}.cfg`)
     writeFileSync(file, configuration(world, port))
     const program = await new Program('haproxy', ['-db', '-f', file]).accepts({ host: ADDRESS, port })
-    return { port, pids: [program.pid], stop: () => program.stop() }
+    return { port, failoverPort: port + 1, pids: [program.pid], stop: () => program.stop() }
   },
 }

@@ -8,6 +8,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FeedCache } from '../../lib/feed/cache.ts'
 import type { Change } from '../../lib/feed/messages.ts'
+import { FAILING_NODES, FAILING_PORT, FAILOVER_ADDRESS } from '../failing-nodes.ts'
 import { ADDRESS, AGENT, DIRECTORY, NEIGHBOUR_ADDRESS, NETWORK } from '../world.ts'
 
 export const SERVICE = 'bench'
@@ -42,6 +43,17 @@ export function tenantRows(port: number, redis: { readonly own?: object; readonl
     { table: 'networks', key: String(NETWORK), row: { id: NETWORK, org: 'bench', name: 'default' } },
     ...database(SERVICE, ADDRESS, redis.own),
     ...(redis.own === undefined || redis.neighbour !== undefined ? database(NEIGHBOUR, NEIGHBOUR_ADDRESS, redis.neighbour) : []),
+  ]
+}
+
+/** Nodes that read the header themselves, behind an address of its own. */
+export function failoverRows(port: number): Change[] {
+  const names = Object.entries(FAILING_NODES)
+  const service = { id: 'failing', org: 'bench', name: 'failing', kind: 'tcp', port, placements: names.map(([node]) => ({ node, role: 'peer' })) }
+  return [
+    ...names.map(([id, host]) => ({ table: 'nodes' as const, key: id, row: { id, region: id, host: id, hop: 'v2', endpoint: `[${host}]:${FAILING_PORT}`, keys: [] } })),
+    { table: 'services', key: 'failing', row: service },
+    { table: 'addresses', key: FAILOVER_ADDRESS, row: { address: FAILOVER_ADDRESS, network: NETWORK, generation: 1, service: 'failing' } },
   ]
 }
 

@@ -7,9 +7,10 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { probeIoUring } from '../../lib/kernel/io-uring-probe.ts'
+import { FAILOVER_ADDRESS, FAILOVER_CONNECT_MS } from '../failing-nodes.ts'
 import { Program } from '../program.ts'
 import { DIRECTORY } from '../world.ts'
-import { nodeRow, tenantRows, writeState } from './nearcast-state.ts'
+import { failoverRows, nodeRow, tenantRows, writeState } from './nearcast-state.ts'
 import type { Peer } from './peer.ts'
 
 const proxyId = (port: number): string => `bench-${port}`
@@ -26,6 +27,8 @@ stateDir = "${DIRECTORY}/proxy-${proxyId(port)}"
 router = "https://[::1]:9"
 manageHost = false
 plane = "${plane}"
+[dial]
+connectTimeoutMs = ${FAILOVER_CONNECT_MS}
 [limits]
 maxConnections = 20000
 perNetworkConnections = 20000
@@ -40,12 +43,13 @@ export function version(): string {
 
 /** The proxy alone, in front of the agent on `socket`. */
 export async function startProxy(port: number, socket: string, key: string, plane = PLANE): Promise<Program> {
-  await writeState(`proxy/${proxyId(port)}`, [...tenantRows(port), nodeRow(socket, key)])
+  await writeState(`proxy/${proxyId(port)}`, [...tenantRows(port), nodeRow(socket, key), ...failoverRows(port + 1)])
   const file = join(DIRECTORY, `${proxyId(port)}.toml`)
   writeFileSync(file, configuration(port, plane))
   const words = process.env['NEARCAST_BENCH_NODE']?.split(' ') ?? []
   const main = new URL('../../proxy/main.ts', import.meta.url).pathname
-  return await new Program(process.execPath, [...words, main, '--config', file]).accepts({ host: '::', port })
+  const program = await new Program(process.execPath, [...words, main, '--config', file]).accepts({ host: '::', port })
+  return await program.accepts({ host: FAILOVER_ADDRESS, port: port + 1 })
 }
 
 export const proxyIdentity = (port: number): string => `proxy/${proxyId(port)}`
@@ -57,7 +61,7 @@ function proxyOn(plane: PlaneName, named: Pick<Peer, 'id' | 'label' | 'missing'>
     configuration: (_world, port) => configuration(port, plane),
     async start({ backendSocket, hopKey }, port) {
       const program = await startProxy(port, backendSocket, hopKey, plane)
-      return { port, pids: [program.pid], stop: () => program.stop() }
+      return { port, failoverPort: port + 1, pids: [program.pid], stop: () => program.stop() }
     },
   }
 }

@@ -1,6 +1,7 @@
 /** nginx's stream module, one process, `proxy_protocol on` (PROXY v1, the only one that it writes) on a Unix socket. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { FAILING_NODES, FAILING_PORT, FAILOVER_CONNECT_MS } from '../failing-nodes.ts'
 import { Program, firstLine } from '../program.ts'
 import { ADDRESS, DIRECTORY } from '../world.ts'
 import type { World } from '../world.ts'
@@ -25,6 +26,14 @@ stream {
     proxy_timeout 1h;
     tcp_nodelay on;
   }
+  upstream failing {
+${Object.values(FAILING_NODES).map((host) => `    server [${host}]:${FAILING_PORT} max_fails=0;\n`).join('')}  }
+  server {
+    listen [::]:${port + 1} ipv6only=on backlog=4096;
+    proxy_pass failing;
+    proxy_protocol on;
+    proxy_connect_timeout ${FAILOVER_CONNECT_MS}ms;
+  }
 }
 `
 
@@ -41,6 +50,6 @@ export const nginx: Peer = {
     const file = join(home(port), 'nginx.conf')
     writeFileSync(file, configuration(world, port))
     const program = await new Program('nginx', ['-e', 'stderr', '-p', home(port), '-c', file]).accepts({ host: ADDRESS, port })
-    return { port, pids: [program.pid], stop: () => program.stop() }
+    return { port, failoverPort: port + 1, pids: [program.pid], stop: () => program.stop() }
   },
 }

@@ -8,6 +8,8 @@ export interface RunningPeer {
   readonly port: number
   /** Whose CPU time and memory count. */
   readonly pids: readonly number[]
+  /** Where FAILOVER_ADDRESS leads to the failing nodes (failing-nodes.ts). */
+  readonly failoverPort?: number
   /** The password of the database behind it, if it has one. */
   readonly password?: string
   /** Of an agent. */

@@ -1,8 +1,8 @@
 /**
  * Who is next: orders the nodes that hold a service, best first. Pure; what is random comes in as a number per node.
  *
- * 1. Tier: well; well but carrying its share of a soft limit; well but unproven (never measured, or no session with it
- *    yet); draining; unwell; its agent says that this service doesn't answer there. The last ones are still tried in the
+ * 1. Tier: well; well but carrying its share of a soft limit; suspect (its last connection failed); unproven (never measured,
+ *    or no session with it yet); draining; unwell; its agent says that this service doesn't answer there. The last ones are still tried in the
  *    end: a wrong verdict costs time, it never refuses a client.
  * 2. Score: smoothed latency, raised softly by load, so that a busy node counts as at most twice as far (+ 1 ms).
  * 3. Hysteresis: the node chosen last for this service stays first unless the best one is better by both settings.
@@ -24,6 +24,8 @@ export interface Contender {
   readonly draining?: boolean
   /** It carries its share of a soft limit of this address or network. */
   readonly busy?: boolean
+  /** Its last connection failed, and it hasn't answered since (suspicions.ts). */
+  readonly suspect?: boolean
   /** Connections that it carries: ours or reported, whichever is more. */
   readonly load: number
   /** Breaks ties; random, but the same until the node is forgotten. */
@@ -42,8 +44,8 @@ export interface Ranked<C extends Contender = Contender> {
   readonly score: number | null
 }
 
-export type Tier = 'good' | 'busy' | 'unproven' | 'draining' | 'unhealthy' | 'unavailable'
-const TIERS: readonly Tier[] = ['good', 'busy', 'unproven', 'draining', 'unhealthy', 'unavailable']
+export type Tier = 'good' | 'busy' | 'suspect' | 'unproven' | 'draining' | 'unhealthy' | 'unavailable'
+const TIERS: readonly Tier[] = ['good', 'busy', 'suspect', 'unproven', 'draining', 'unhealthy', 'unavailable']
 
 /** This many connections raise a score by half of what load can raise it. */
 const HALF_LOAD = 200
@@ -83,11 +85,12 @@ function rank<C extends Contender>(contender: C): Ranked<C> {
   return { contender, tier: tierOf(contender), score: latencyMs === null ? null : score(latencyMs, load) }
 }
 
-function tierOf({ healthy, available, session, latencyMs, draining = false, busy = false }: Contender): Tier {
+function tierOf({ healthy, available, session, latencyMs, draining = false, busy = false, suspect = false }: Contender): Tier {
   if (!available) return 'unavailable'
   if (!healthy) return 'unhealthy'
   if (draining) return 'draining'
   if (latencyMs === null || !session) return 'unproven'
+  if (suspect) return 'suspect'
   return busy ? 'busy' : 'good'
 }
 

@@ -5,9 +5,16 @@
  * at once after `failures` in a row; only probes re-admit, after `successes` in a row, so that no client pays for trying.
  * A node that was never heard of counts as well: a verdict needs evidence.
  */
+import type { NodeRow } from '../../lib/feed/messages.ts'
+
 export interface HealthSettings {
   readonly failures: number
   readonly successes: number
+}
+
+/** An agent that doesn't answer in time may be waiting for one tenant's engine. */
+export function isCertain(failure: string, hop: NodeRow['hop']): boolean {
+  return failure !== 'timeout' || hop !== 'signed-v2'
 }
 
 export type HealthChange = 'ejected' | 'readmitted' | null

@@ -7,14 +7,16 @@ import type { SessionClient } from '../../lib/hop/session-client.ts'
 import type { AttemptOutcome } from '../connection.ts'
 import { choose } from './choose.ts'
 import type { ChooseSettings, Contender, Ranked } from './choose.ts'
+import { isCertain } from './health.ts'
 import type { Health } from './health.ts'
 import type { Latency } from './latency.ts'
 import type { Node } from './node.ts'
+import { Suspicions } from './suspicions.ts'
 
 type Placement = ServiceRow['placements'][number]
 
 /** What the choice reads of a node; Node has it. */
-export type KnownNode = Pick<Node, 'row' | 'reachable' | 'load' | 'connections' | 'salt' | 'dialled'> & {
+export type KnownNode = Pick<Node, 'row' | 'proofs' | 'reachable' | 'load' | 'connections' | 'salt' | 'dialled'> & {
   readonly latency: Pick<Latency, 'smoothedMs'>
   readonly connect: Pick<Latency, 'smoothedMs'>
   readonly health: Pick<Health, 'healthy' | 'reason'>
@@ -47,6 +49,7 @@ export class Nearest {
   readonly #options: NearestOptions
   /** service -> node chosen last among well ones */
   readonly #present = new Map<string, string>()
+  readonly #suspicions = new Suspicions()
 
   constructor(options: NearestOptions) {
     this.#options = options
@@ -88,10 +91,14 @@ export class Nearest {
   }
 
   /** Passive health: a node that answered is reached, one that could not be asked is not. */
-  dialled(id: string, outcome: AttemptOutcome): void {
+  dialled(id: string, service: string, outcome: AttemptOutcome): void {
+    const node = this.#options.nodes.get(id)
     // Without a session nothing was dialled; the session itself is tried again and again.
-    if (outcome === 'no-session') return
-    this.#options.nodes.get(id)?.dialled(REACHED.has(outcome) ? null : outcome)
+    if (node === undefined || outcome === 'no-session') return
+    const failure = REACHED.has(outcome) ? null : outcome
+    if (failure === null) this.#suspicions.clear(id, service)
+    else this.#suspicions.add(id, isCertain(failure, node.row.hop) ? null : service, node.proofs)
+    node.dialled(failure)
   }
 
   #distance({ host, region }: NodeRow): number {
@@ -106,12 +113,14 @@ export class Nearest {
     const { latency, reachable, health, load } = known
     const latencyMs = latency.smoothedMs
     const draining = known.row.draining === true
+    const suspect = this.#suspicions.has(node, service, known.proofs)
     const reasons = [
       unavailable ?? null,
       health.reason,
       draining ? 'an operator drains it' : null,
       reachable ? null : 'no session with it',
       latencyMs === null ? 'not measured yet' : null,
+      suspect ? 'the last connection to it failed' : null,
       busy ? 'it carries its share of the soft limit' : null,
     ]
     return {
@@ -126,6 +135,7 @@ export class Nearest {
       available: unavailable === undefined,
       draining,
       busy,
+      suspect,
       reason: reasons.find((reason) => reason !== null) ?? null,
       tie: tieOf(known.salt, service),
     }

@@ -9,7 +9,7 @@ import { SessionClient } from '../../lib/hop/session-client.ts'
 import { dialTarget } from '../../lib/hop/target.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { DialTarget, HopTls } from '../../lib/plane/plane.ts'
-import { Health } from './health.ts'
+import { Health, isCertain } from './health.ts'
 import type { HealthChange, HealthSettings } from './health.ts'
 import { Latency } from './latency.ts'
 import { SampleWindow } from './sample-window.ts'
@@ -54,6 +54,8 @@ export class Node {
   readonly measured = { connect: new SampleWindow(), rtt: new SampleWindow() }
   /** Open connections that we carry to it. */
   connections = 0
+  /** How often it has answered a probe. */
+  proofs = 0
   /** Random, for ties. */
   readonly salt: number
 
@@ -106,11 +108,10 @@ export class Node {
     return samePlace(this.#row, row)
   }
 
-  /** null: it answered. An agent that doesn't answer in time may be waiting for one tenant's engine. */
+  /** null: it answered. */
   dialled(failure: string | null): void {
     if (failure === null) return this.health.dialSucceeded()
-    const certain = failure !== 'timeout' || this.#row.hop !== 'signed-v2'
-    this.#report(this.health.dialFailed(failure, this.#options.now(), certain))
+    this.#report(this.health.dialFailed(failure, this.#options.now(), isCertain(failure, this.#row.hop)))
   }
 
   close(): void {
@@ -147,6 +148,7 @@ export class Node {
       this.#retryMs *= 2
       return
     }
+    if (failure === null) this.proofs++
     this.#report(failure === null ? this.health.probeSucceeded(now()) : this.health.probeFailed(failure, now()))
     this.#schedule(health.intervalMs * (1 + JITTER * (2 * random() - 1)))
   }

@@ -381,7 +381,7 @@ class Thread {
   }
 }
 
-function stateOf({ row, health, latency, connect, reachable, session, connections, salt }: Node): NodeState {
+function stateOf({ row, health, latency, connect, reachable, proofs, session, connections, salt }: Node): NodeState {
   return {
     id: row.id,
     healthy: health.healthy,
@@ -389,6 +389,7 @@ function stateOf({ row, health, latency, connect, reachable, session, connection
     latencyMs: latency.smoothedMs,
     connectMs: connect.smoothedMs,
     reachable,
+    proofs,
     session: session?.session ?? null,
     unavailable: session?.unavailable ?? NONE,
     load: session?.load ?? 0,

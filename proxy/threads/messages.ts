@@ -58,6 +58,7 @@ export interface NodeState {
   readonly latencyMs: number | null
   readonly connectMs: number | null
   readonly reachable: boolean
+  readonly proofs: number
   /** null: none open; always so for foreign nodes. */
   readonly session: Uint8Array | null
   readonly unavailable: ReadonlyMap<string, string>

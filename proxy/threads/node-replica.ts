@@ -31,6 +31,7 @@ const UNKNOWN: Omit<NodeState, 'id' | 'salt'> = {
   latencyMs: null,
   connectMs: null,
   reachable: false,
+  proofs: 0,
   session: null,
   unavailable: new Map(),
   load: 0,
@@ -131,6 +132,10 @@ export class NodeReplica implements ReceivedNode {
 
   get reachable(): boolean {
     return this.#target !== null && this.#state.reachable
+  }
+
+  get proofs(): number {
+    return this.#state.proofs
   }
 
   get load(): number {

@@ -219,19 +219,29 @@ async function run(directory: string): Promise<Record<string, unknown>> {
     const dial = { host: ADDRESS, port: PORT, send: 'hello' }
     seen['whole'] = await acme.dial(dial)
     seen['dialled'] = agents.flatMap((agent) => agent.dialled)
-    const chosen = agents.find((agent) => agent.dialled.length > 0) ?? near
-    const next = chosen === near ? far : near
-    seen['chosen'] = chosen.id
+    seen['first'] = agents.find((agent) => agent.dialled.length > 0)?.id
     await until('its line', () => proxy.find('connection') !== undefined)
     seen['line'] = proxy.find('connection')
 
+    /** Who has just served one, and the other. */
+    const pair = async (): Promise<[FakeAgent, FakeAgent]> => ((await acme.dial(dial)).received.startsWith('near') ? [near, far] : [far, near])
     for (const mode of ['refusing', 'unavailable', 'silent'] as const) {
-      chosen.mode = mode
-      seen[mode] = await acme.dial(dial)
+      const [failing, healthy] = await pair()
+      failing.mode = mode
+      const first = await acme.dial(dial)
+      failing.mode = 'well'
+      const probes = failing.probes
+      await until('it has answered probes', () => failing.probes >= probes + 2)
+      healthy.mode = 'refusing'
+      const back = await acme.dial(dial)
+      healthy.mode = 'well'
+      seen[mode] = { first, back, names: [failing.id, healthy.id] }
+      const since = healthy.probes
+      await until('the other one has answered probes', () => healthy.probes >= since + 2)
     }
-    chosen.mode = 'well'
-    seen['back'] = await acme.dial(dial)
 
+    const [chosen, next] = await pair()
+    seen['chosen'] = chosen.id
     chosen.publish({ svc: 'crash-looping' })
     seen['published'] = await dialUntil(acme, dial, `${next.id}:hello`)
     const before = chosen.dialled.length

@@ -137,6 +137,7 @@ describe('choice', () => {
           session: random.below(4) > 0,
           draining: random.below(4) === 0,
           busy: random.below(4) === 0,
+          suspect: random.below(4) === 0,
           load: random.below(3) * random.below(1000),
           tie: random.below(1000),
         }),
@@ -144,7 +145,7 @@ describe('choice', () => {
       const present = random.below(2) === 0 ? `n${random.below(8)}` : null
       const ranked = [...choose(contenders, present, SETTINGS)]
       expect(ranked.map((entry) => entry.contender.node).toSorted()).toEqual(contenders.map(({ node }) => node).toSorted())
-      const tiers = ranked.map(({ tier }) => ['good', 'busy', 'unproven', 'draining', 'unhealthy', 'unavailable'].indexOf(tier))
+      const tiers = ranked.map(({ tier }) => ['good', 'busy', 'suspect', 'unproven', 'draining', 'unhealthy', 'unavailable'].indexOf(tier))
       expect(tiers).toEqual(tiers.toSorted((left, right) => left - right))
       const [first] = ranked
       const good = ranked.filter(({ tier }) => tier === 'good')
@@ -170,7 +171,7 @@ describe('explain', () => {
   const ADDRESS = 'fdaa:0:1:0:1::2'
 
   class Fixture {
-    readonly known = new Map<string, KnownNode & { reachable: boolean; load: number; latency: Latency; connect: Latency; health: Health }>()
+    readonly known = new Map<string, KnownNode & { reachable: boolean; proofs: number; load: number; latency: Latency; connect: Latency; health: Health }>()
     readonly routes = new Routes(0xfdaa)
     readonly nearest = new Nearest({ settings: SETTINGS, host: 'h', region: 'r', nodes: this.known, placements: (id) => this.routes.placements(id) })
 
@@ -184,7 +185,7 @@ describe('explain', () => {
       for (const { node } of PLACEMENTS) {
         const nodeRow: NodeRow = { id: node, region: node.slice(0, 3), host: node, hop: 'v2', endpoint: '[::1]:1', keys: [] }
         const health = new Health({ failures: 1, successes: 1 }, 0)
-        this.known.set(node, { row: nodeRow, health, latency: new Latency(), connect: new Latency(), reachable: true, load: 0, connections: 0, salt: 1, session: null, dialled: () => {} })
+        this.known.set(node, { row: nodeRow, health, latency: new Latency(), connect: new Latency(), reachable: true, proofs: 0, load: 0, connections: 0, salt: 1, session: null, dialled: () => {} })
       }
     }
 
@@ -243,6 +244,39 @@ describe('explain', () => {
     fixture.nearest.candidates('svc').next()
     for (let sample = 0; sample < 9; sample++) fixture.known.get('ams-1')?.latency.add(9)
     expect(fixture.explain({ network: 1 }).why).toMatch(/^mad-1 \(mad, 10 ms\) was chosen before and stays: ams-1 \(ams, 9.*\) is not better by 20 % and 1 ms\./)
+  })
+
+  test('a node that failed a connection comes behind, until it answers a probe or a connection', () => {
+    const fixture = new Fixture()
+    for (const [node, ms] of [['mad-1', 1], ['ams-1', 25], ['gru-1', 190]] as const) fixture.known.get(node)?.latency.add(ms)
+    const { nearest, known } = fixture
+    const mad = known.get('mad-1')
+    if (!mad) throw new Error('there is no mad-1')
+    const first = (service = 'svc'): string | undefined => nearest.candidates(service).next().value?.node.id
+    fixture.routes.putService('other', { id: 'other', org: 'globex', name: 'cache', kind: 'redis', port: 6379, placements: PLACEMENTS })
+    expect([first(), first('other')]).toEqual(['mad-1', 'mad-1'])
+    nearest.dialled('mad-1', 'svc', 'timeout')
+    expect([first(), first('other')]).toEqual(['ams-1', 'ams-1'])
+    expect(fixture.explain({ network: 1 }).why).toContain('mad-1 (mad, 1 ms) is suspect (the last connection to it failed).')
+    mad.proofs++
+    expect([first(), first('other')]).toEqual(['mad-1', 'mad-1'])
+    nearest.dialled('mad-1', 'svc', 'refused')
+    nearest.dialled('mad-1', 'other', 'ok')
+    expect([first(), first('other')]).toEqual(['mad-1', 'mad-1'])
+    // An agent's silence may be one tenant's: nobody else is moved by it, not even by many.
+    Object.assign(mad, { row: { ...mad.row, hop: 'signed-v2' } })
+    for (let turn = 0; turn < 10; turn++) nearest.dialled('mad-1', 'svc', 'timeout')
+    expect([first(), first('other')]).toEqual(['ams-1', 'mad-1'])
+    nearest.dialled('mad-1', 'svc', 'refused')
+    expect([first(), first('other')]).toEqual(['ams-1', 'ams-1'])
+    // Without a session nothing was tried.
+    mad.proofs++
+    nearest.dialled('mad-1', 'svc', 'no-session')
+    expect(first()).toBe('mad-1')
+    // Where nobody else is left it is tried all the same.
+    nearest.dialled('mad-1', 'svc', 'refused')
+    for (const node of ['ams-1', 'gru-1']) known.get(node)?.health.probeFailed('x', 1)
+    expect(first()).toBe('mad-1')
   })
 
   test('says what limits and draining do', () => {
