@@ -11,6 +11,6 @@ test.skipIf(!able)(`a peer comes, is held to its network and goes; the key moves
   const { stdout, stderr } = spawnSync('unshare', [...NAMESPACE, process.execPath, join(import.meta.dirname, '../support/gateway-path-process.ts')], { encoding: 'utf8', timeout: 20_000 })
   expect(stderr).toBe('')
   const { received, foreign, ...report } = JSON.parse(stdout) as GatewayPathReport
-  expect(report).toEqual({ zeroed: true, seen: 1, afterRemoval: 0, interfaces: [true, false], ended: [], taken: 'listen.in-use' } satisfies Omit<GatewayPathReport, 'received' | 'foreign'>)
+  expect(report).toEqual({ zeroed: true, seen: 1, afterRemoval: 0, interfaces: [true, false], ended: [], taken: 'listen.in-use', narrow: 10 } satisfies Omit<GatewayPathReport, 'received' | 'foreign'>)
   expect([received, foreign]).toEqual([1, 1])
 })

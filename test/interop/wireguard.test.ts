@@ -29,6 +29,8 @@ test.skipIf(forbidden !== false).each(['auto', 'portable'] as const)(named('we b
   pair().ping(RIGHT, LEFT)
   expect(await pair().transfer(LEFT, RIGHT, 3_000_000)).toBe('whole')
   expect(await pair().transfer(RIGHT, LEFT, 3_000_000)).toBe('whole')
+  expect(await pair().transfer(LEFT, RIGHT, 1_000_000, 'inside4')).toBe('whole')
+  expect(await pair().transfer(RIGHT, LEFT, 1_000_000, 'inside4')).toBe('whole')
   const { peers } = await ours.ask()
   expect(peers[0]?.lastHandshakeMs).toBeTypeOf('number')
   expect(peers[0]?.receivedBytes).toBeGreaterThan(3_000_000)

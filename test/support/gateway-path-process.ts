@@ -9,11 +9,12 @@ import { bindUdp } from '../../lib/kernel/listen.ts'
 import { Device } from '../../lib/wireguard/device.ts'
 import { clampPrivate, KeyPair } from '../../lib/wireguard/keys.ts'
 import { MemoryTun } from '../../lib/wireguard/memory-tun.ts'
-import { choosePath } from '../../lib/wireguard/path.ts'
+import { choosePath, udpBind } from '../../lib/wireguard/path.ts'
 import { UdpBind } from '../../lib/wireguard/udp-bind.ts'
 import { gatewayConfig } from '../../router/gateway/config.ts'
 import type { DataPathState } from '../../router/gateway/data-path.ts'
 import { ThreadedPath } from '../../router/gateway/threaded-path.ts'
+import { until } from './until.ts'
 
 export interface GatewayPathReport {
   readonly zeroed: boolean
@@ -24,6 +25,8 @@ export interface GatewayPathReport {
   /** Whether the interface is there: while it is open, and once it is closed. */
   readonly interfaces: readonly [boolean, boolean]
   readonly ended: readonly string[]
+  /** Of ten datagrams in rows that are too large for the way: how many arrived all the same. */
+  readonly narrow: number
   /** The code with which a second one on the same port fails. */
   readonly taken: string
 }
@@ -71,6 +74,15 @@ await data.apply({ type: 'some', changes: [{ table: 'wireguard', key: laptop.pub
 const { peers } = await data.state()
 await data.close()
 await data.close()
+// The kernel makes no rows of what has to be cut in pieces; then each goes alone.
+spawnSync('ip', ['link', 'set', 'lo', 'mtu', '1300'])
+const narrow: number[] = []
+const [sender, receiver] = [udpBind(path, { ipv4: '127.0.0.1', ipv6: null }), udpBind(path, { ipv4: '127.0.0.1', ipv6: null })]
+await sender.open(() => undefined)
+await receiver.open((datagram) => narrow.push(datagram.length))
+for (let count = 0; count < 10; count++) sender.send(new Uint8Array(1400), { host: '127.0.0.1', port: receiver.port })
+await until('all came', () => narrow.length === 10).catch(() => undefined)
+await Promise.all([sender.close(), receiver.close()])
 const report: GatewayPathReport = {
   zeroed: privateKey.every((byte) => byte === 0),
   seen: seen.length,
@@ -80,6 +92,7 @@ const report: GatewayPathReport = {
   interfaces: [before, present()],
   ended,
   taken,
+  narrow: narrow.filter((bytes) => bytes === 1400).length,
 }
 await laptop.close()
 process.stdout.write(`${JSON.stringify(report)}\n`)

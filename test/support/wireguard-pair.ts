@@ -3,6 +3,7 @@
  *
  *   left: ours                                     right: wireguard-go
  *   wg0  fdaa:0:1:2::1/64      the tunnel          wg1  fdaa:0:1:2::2/64
+ *        10.7.0.1/24                                    10.7.0.2/24
  *   veth 10.99.0.1, fd99::1  ───────────────────   veth 10.99.0.2, fd99::2
  */
 import { spawn, spawnSync } from 'node:child_process'
@@ -19,8 +20,8 @@ import type { WireguardSettings } from './wireguard-process.ts'
 
 const PROCESS = 'test/support/wireguard-process.ts'
 const PORT = 51820
-export const LEFT = { netns: 'left', ipv4: '10.99.0.1', ipv6: 'fd99::1', inside: 'fdaa:0:1:2::1' }
-export const RIGHT = { netns: 'right', ipv4: '10.99.0.2', ipv6: 'fd99::2', inside: 'fdaa:0:1:2::2' }
+export const LEFT = { netns: 'left', ipv4: '10.99.0.1', ipv6: 'fd99::1', inside: 'fdaa:0:1:2::1', inside4: '10.7.0.1' }
+export const RIGHT = { netns: 'right', ipv4: '10.99.0.2', ipv6: 'fd99::2', inside: 'fdaa:0:1:2::2', inside4: '10.7.0.2' }
 export type Side = typeof LEFT
 const TOPOLOGY = `
 ip netns add left
@@ -113,10 +114,10 @@ export class WireguardPair {
       privateKey: this.#ours.privateKey,
       port: PORT,
       path,
-      address: `${LEFT.inside}/64`,
+      addresses: [`${LEFT.inside}/64`, `${LEFT.inside4}/24`],
       peer: {
         publicKey: this.#theirs.publicKey,
-        allowedIps: [`${RIGHT.inside}/128`],
+        allowedIps: [`${RIGHT.inside}/128`, `${RIGHT.inside4}/32`],
         ...(presharedKey !== undefined && { presharedKey }),
         ...(weKnow && { endpoint: { host: RIGHT[family], port: PORT } }),
         ...(keepaliveSeconds !== undefined && { persistentKeepaliveSeconds: keepaliveSeconds }),
@@ -151,7 +152,8 @@ export class WireguardPair {
       umask 077; echo '${this.#theirs.privateKey}' > /tmp/key; echo '${presharedKey ?? ''}' > /tmp/psk
       ip link set wg1 mtu 1420 up
       ip addr add ${RIGHT.inside}/64 dev wg1 nodad
-      wg set wg1 listen-port ${PORT} private-key /tmp/key peer '${this.#ours.publicKey}' ${presharedKey === undefined ? '' : 'preshared-key /tmp/psk'} allowed-ips ${LEFT.inside}/128 ${known}`,
+      ip addr add ${RIGHT.inside4}/24 dev wg1
+      wg set wg1 listen-port ${PORT} private-key /tmp/key peer '${this.#ours.publicKey}' ${presharedKey === undefined ? '' : 'preshared-key /tmp/psk'} allowed-ips ${LEFT.inside}/128,${LEFT.inside4}/32 ${known}`,
     )
     return child
   }
@@ -165,12 +167,12 @@ export class WireguardPair {
     this.run(from, 'sh', '-c', `for try in $(seq ${patienceSeconds}); do ping -6 -c 1 -W 1 ${to.inside} > /dev/null && break; done; ping -6 -c 3 -i 0.2 -W 2 ${to.inside}`)
   }
 
-  /** A whole stream from one to the other: @returns `whole` or `broken` */
-  async transfer(from: Side, to: Side, bytes: number): Promise<string> {
+  /** A whole stream from one to the other, over IPv6 or IPv4 inside: @returns `whole` or `broken` */
+  async transfer(from: Side, to: Side, bytes: number, address: 'inside' | 'inside4' = 'inside'): Promise<string> {
     const node = nodeAt(this.#room.repository)
-    const server = this.#start(to.netns, node, '-e', SERVER, to.inside)
+    const server = this.#start(to.netns, node, '-e', SERVER, to[address])
     await once(server.stdout, 'data')
-    const answer = this.run(from, node, '-e', CLIENT, to.inside, String(bytes)).trim()
+    const answer = this.run(from, node, '-e', CLIENT, to[address], String(bytes)).trim()
     await endChild(server)
     return answer
   }

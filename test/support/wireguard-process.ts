@@ -16,7 +16,7 @@ const settingsSchema = z.strictObject({
   privateKey: z.string(),
   port: z.number(),
   path: z.enum(WANTED_PATHS),
-  address: z.string(),
+  addresses: z.array(z.string()),
   peer: z.strictObject({
     publicKey: z.string(),
     presharedKey: z.string().optional(),
@@ -27,7 +27,7 @@ const settingsSchema = z.strictObject({
 })
 export type WireguardSettings = z.infer<typeof settingsSchema>
 
-const { privateKey, port, path, address, peer } = settingsSchema.parse(JSON.parse(process.argv[2] ?? ''))
+const { privateKey, port, path, addresses, peer } = settingsSchema.parse(JSON.parse(process.argv[2] ?? ''))
 const chosen = choosePath(path)
 const tun = kernelTun(chosen, 'wg0', DEFAULT_MTU)
 const device = new Device({ privateKey: decodeKey(privateKey), bind: udpBind(chosen, { port }), tun })
@@ -39,7 +39,8 @@ device.setPeer(publicKey, {
   ...(endpoint && { endpoint }),
   ...(persistentKeepaliveSeconds !== undefined && { persistentKeepaliveSeconds }),
 })
-for (const words of [['addr', 'add', address, 'dev', tun.name, 'nodad']]) {
+for (const address of addresses) {
+  const words = ['addr', 'add', address, 'dev', tun.name, ...(address.includes(':') ? ['nodad'] : [])]
   const { status, stderr } = spawnSync('ip', words, { encoding: 'utf8' })
   if (status !== 0) throw new Error(`ip ${words.join(' ')}: ${stderr}`)
 }
