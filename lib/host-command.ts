@@ -1,5 +1,5 @@
 /**
- * Runs one of the host's network programs (ip, nft) with its commands on standard input, and turns what can go wrong
+ * Runs one of the host's network programs (ip, nft, wg) with its commands on standard input, and turns what can go wrong
  * into errors that name the command to look at. Nothing here goes through a shell.
  */
 import { spawn } from 'node:child_process'
@@ -10,7 +10,7 @@ const TIMEOUT_MS = 10_000
 const MAX_STDERR_CHARS = 4096
 
 /** Resolves with the standard output. @throws NearcastError host.command-missing, host.denied, host.failed */
-export type RunCommand = (program: 'ip' | 'nft', args: readonly string[], input?: string) => Promise<string>
+export type RunCommand = (program: 'ip' | 'nft' | 'wg', args: readonly string[], input?: string) => Promise<string>
 
 export const runCommand: RunCommand = (program, args, input) =>
   new Promise((resolve, reject) => {
@@ -36,7 +36,7 @@ export const runCommand: RunCommand = (program, args, input) =>
 
 function spawnError(program: string, command: string, cause: NodeJS.ErrnoException): NearcastError {
   if (cause.code !== 'ENOENT') return new NearcastError('host.failed', `"${command}" can't be run: ${cause.message}.`, { cause })
-  const where = program === 'nft' ? 'nftables' : 'iproute2'
+  const where = { nft: 'nftables', wg: 'wireguard-tools' }[program] ?? 'iproute2'
   return new NearcastError('host.command-missing', `There is no "${program}" here; install ${where}, or set manageHost = false.`, { cause })
 }
 

@@ -47,12 +47,13 @@ const FEATURES: readonly Feature[] = [
   { id: 'veth', for: 'nearcast dev: the hosts of the cluster', todo: 'load the kernel module veth', program: 'ip', package: 'iproute2', script: 'ip link add probe0 type veth peer name probe1' },
   {
     id: 'tun',
-    for: 'gateway: the interface of its peers, also in nearcast dev (WireGuard itself is ours, no kernel module)',
+    for: 'gateway and backbone: their interfaces, also in nearcast dev (WireGuard itself is ours, no kernel module)',
     todo: 'load the kernel module tun, give the container /dev/net/tun, and ordinary users the right to open it (chmod 666)',
     program: 'ip',
     package: 'iproute2',
     script: 'ip tuntap add mode tun name probe0',
   },
+  { id: 'wireguard', for: "backbone: the kernel's WireGuard (else ours)", todo: 'load the kernel module wireguard', program: 'wg', package: 'wireguard-tools', script: 'ip link add probe0 type wireguard' },
 ]
 
 export async function checkFeatures(read: Read): Promise<Finding[]> {

@@ -3,6 +3,7 @@
  * nearcast.example.toml is the manual.
  */
 import { z } from 'zod'
+import { BACKBONE_IMPLEMENTATIONS } from '../../lib/feed/questions.ts'
 import { BACKBONE_ENDPOINT, ID_PATTERN } from '../../lib/identity.ts'
 import { parseListen } from '../../lib/listen.ts'
 import { LOG_LEVELS } from '../../lib/log.ts'
@@ -37,7 +38,9 @@ export const backboneConfig = z.strictObject({
     .strictObject({
       /** UDP. */
       listen: listen.default('[::]:51821'),
-      /** How packets come and go; lib/wireguard/path.ts has the answer. */
+      /** Whose WireGuard: `auto` takes the kernel's where it and wireguard-tools are there. */
+      implementation: z.enum(['auto', ...BACKBONE_IMPLEMENTATIONS]).default('auto'),
+      /** Of ours: how packets come and go; lib/wireguard/path.ts has the answer. */
       path: z.enum(WANTED_PATHS).default('auto'),
       /** Both ways, when nothing else is said. */
       keepaliveSeconds: z.int().min(1).max(60).default(5),

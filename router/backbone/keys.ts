@@ -10,8 +10,9 @@ import { makeWireguardKey, readWireguardKey } from '../wireguard-key.ts'
 import type { WireguardKey } from '../wireguard-key.ts'
 
 export class BackboneKeys {
+  /** Of the one in use. */
+  readonly file: string
   readonly #directory: string
-  readonly #file: string
   readonly #nextFile: string
   #current: string
   #next: WireguardKey | null
@@ -19,14 +20,14 @@ export class BackboneKeys {
   /** @throws NearcastError identity.invalid */
   constructor(stateDir: string) {
     this.#directory = stateDir
-    this.#file = join(stateDir, 'wireguard.key')
+    this.file = join(stateDir, 'wireguard.key')
     this.#nextFile = join(stateDir, 'wireguard.next.key')
     this.#next = readWireguardKey(this.#nextFile)
-    const known = readWireguardKey(this.#file)
+    const known = readWireguardKey(this.file)
     if (known === null && loadIdentity(stateDir) !== null) {
-      throw new NearcastError('identity.invalid', `${this.#file} is gone, and the other hosts know its public half; restore it, or remove identity.json and join again.`)
+      throw new NearcastError('identity.invalid', `${this.file} is gone, and the other hosts know its public half; restore it, or remove identity.json and join again.`)
     }
-    this.#current = (known ?? makeWireguardKey(this.#file)).publicKey
+    this.#current = (known ?? makeWireguardKey(this.file)).publicKey
   }
 
   /** Base64, of the one in use. */
@@ -36,8 +37,8 @@ export class BackboneKeys {
 
   /** 32 bytes, for whoever uses it up. */
   privateKey(): Uint8Array {
-    const key = readWireguardKey(this.#file)
-    if (key === null) throw new NearcastError('identity.invalid', `${this.#file} is gone; restore it, or remove identity.json and join again.`)
+    const key = readWireguardKey(this.file)
+    if (key === null) throw new NearcastError('identity.invalid', `${this.file} is gone; restore it, or remove identity.json and join again.`)
     return key.privateKey
   }
 
@@ -58,8 +59,8 @@ export class BackboneKeys {
       if (this.#next !== null && keys.length > 1 && this.#next.publicKey !== other) this.#dropNext()
       return null
     }
-    if (wanted !== this.#next?.publicKey) throw new NearcastError('backbone.key-unknown', `The other hosts were told the key ${wanted}, and ${this.#file} is another one; restore it, or join again.`)
-    renameSync(this.#nextFile, this.#file)
+    if (wanted !== this.#next?.publicKey) throw new NearcastError('backbone.key-unknown', `The other hosts were told the key ${wanted}, and ${this.file} is another one; restore it, or join again.`)
+    renameSync(this.#nextFile, this.file)
     flushDirectory(this.#directory)
     const { privateKey } = this.#next
     this.#current = wanted

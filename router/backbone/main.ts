@@ -15,7 +15,7 @@ import type { BackboneRow } from '../../lib/feed/messages.ts'
 import { FeedReader } from '../../lib/feed/reader.ts'
 import { runCommand } from '../../lib/host-command.ts'
 import { obtainIdentity } from '../../lib/joining.ts'
-import { bindUdp } from '../../lib/kernel/listen.ts'
+import type { Support } from '../../lib/kernel/ffi.ts'
 import { announceReady, Lifecycle, stopOnSignals } from '../../lib/lifecycle.ts'
 import { parseListen } from '../../lib/listen.ts'
 import type { Logger } from '../../lib/log.ts'
@@ -23,17 +23,18 @@ import { createLogger } from '../../lib/log.ts'
 import { Metrics } from '../../lib/metrics.ts'
 import { exitWith, keepCompiled } from '../../lib/program.ts'
 import { VERSION } from '../../lib/version.ts'
-import type { Bind } from '../../lib/wireguard/bind.ts'
-import { Device } from '../../lib/wireguard/device.ts'
-import type { PathChoice } from '../../lib/wireguard/path.ts'
-import { choosePath, kernelTun, udpBind } from '../../lib/wireguard/path.ts'
+import { choosePath } from '../../lib/wireguard/path.ts'
+import type { BackboneDevice } from './backbone-device.ts'
 import type { BackboneConfig } from './config.ts'
 import { backboneConfig, ownAddresses } from './config.ts'
-import { FarewellTun } from './farewell-tun.ts'
 import { BackboneKeys } from './keys.ts'
 import { Mesh } from './mesh.ts'
 import { backboneMetrics } from './metrics.ts'
+import { OwnDevice } from './own-device.ts'
+import type { OwnDeviceOptions } from './own-device.ts'
 import { BackboneRoutes, MARK } from './routes.ts'
+import { probeKernelWireguard, WgInterface } from './wg-interface.ts'
+import type { WgInterfaceOptions } from './wg-interface.ts'
 
 /** How soon a host that is reached, or isn't any more, is routed so. */
 const LOOK_MS = 250
@@ -50,23 +51,24 @@ async function run(config: BackboneConfig): Promise<void> {
   const place = { publicKey: keys.publicKey, endpoint: config.advertise, addresses }
   const identity = await obtainIdentity({ kind: 'backbone', ...config, reachedAt: () => ({ backbone: place }), log, lifecycle })
 
-  const { name, mtu } = config.interface
+  const { name } = config.interface
   const { keepaliveSeconds, silenceSeconds } = config.wireguard
-  const path = choosePath(config.wireguard.path)
-  const tun = new FarewellTun(kernelTun(path, name, mtu), (address) => {
-    mesh.farewell(address)
-    void look()
+  const device = await openDevice(config, keys, {
+    admit: (key) => mesh.admit(key),
+    onFarewell: (address) => {
+      mesh.farewell(address)
+      void look()
+    },
+    onFailure: (error) => log.error({ code: asNearcastError(error).code }, error.message),
   })
-  const device = new Device({ privateKey: keys.privateKey(), bind: markedBind(path, config.wireguard.listen), tun, admit: (key) => mesh.admit(key) })
   const mesh = new Mesh({ self: config.id, device, keepaliveSeconds, silenceMs: 1000 * silenceSeconds, nowMs: () => performance.now() })
-  await device.open()
   lifecycle.started('wireguard', () => device.close())
   const required = config.required ? { feedPort: Number(new URL(config.router).port || 443) } : null
   const routes = new BackboneRoutes({ name, source: addresses[0] ?? '', required, run: runCommand })
   await routes.open()
   lifecycle.started('routes', () => routes.close())
   lifecycle.started('farewell', async () => {
-    tun.sayFarewell(addresses[0] ?? '', reachedAddresses)
+    device.sayFarewell(addresses[0] ?? '', reachedAddresses)
     // Until they have left what they still send comes in here.
     await delay(FAREWELL_MS)
   })
@@ -76,6 +78,7 @@ async function run(config: BackboneConfig): Promise<void> {
   let reachedAddresses: readonly string[] = []
   let failure = ''
   const look = async (): Promise<void> => {
+    await device.look()
     const rows = mesh.reached()
     const ids = rows.map(({ id }) => id)
     if (ids.join() !== reached.join()) log.info({ reached: ids, known: mesh.size }, 'hosts reached through the backbone')
@@ -96,7 +99,7 @@ async function run(config: BackboneConfig): Promise<void> {
       const privateKey = ownKey(backbone.get(config.id), keys, log)
       if (privateKey !== null) device.setPrivateKey(privateKey)
       // Who is taken off doesn't hear it from the feed.
-      tun.sayFarewell(addresses[0] ?? '', mesh.gone(backbone))
+      device.sayFarewell(addresses[0] ?? '', mesh.gone(backbone))
       mesh.apply(backbone)
       if (privateKey !== null) {
         mesh.greet()
@@ -108,13 +111,13 @@ async function run(config: BackboneConfig): Promise<void> {
     },
     // oxlint-disable-next-line require-await -- a throw is to become a rejection
     ask: async (question) => {
-      if (question === 'backbone.reaches') return { implementation: 'nearcast', reaches: reached }
+      if (question === 'backbone.reaches') return { implementation: device.implementation, reaches: reached }
       if (question === 'backbone.next-key') return { publicKey: keys.offer() }
       throw new NearcastError('feed.ask-failed', `A backbone of this version can't answer "${question}".`)
     },
   })
   backboneMetrics(metrics, {
-    path: path.name,
+    path: device.path.name,
     hosts: () => ({ known: mesh.size, reached: reached.length }),
     bytes: () => device.peers().reduce((sum, peer) => ({ received: sum.received + peer.receivedBytes, sent: sum.sent + peer.sentBytes }), { received: 0, sent: 0 }),
     drops: () => device.drops,
@@ -129,7 +132,7 @@ async function run(config: BackboneConfig): Promise<void> {
   lifecycle.started('looking', () => clearInterval(looking))
   if (lifecycle.state !== 'starting') return
   announceReady(lifecycle)
-  log.info({ id: config.id, region: config.region, port: device.port, interface: name, path: path.name, pathReason: path.reason, addresses, publicKey: keys.publicKey, adminPort: admin?.port ?? null }, 'ready')
+  log.info({ id: config.id, region: config.region, interface: name, path: device.path.name, pathReason: device.path.reason, addresses, publicKey: keys.publicKey, adminPort: admin?.port ?? null }, 'ready')
   keepCompiled()
 }
 
@@ -144,11 +147,17 @@ function ownKey(row: BackboneRow | undefined, keys: BackboneKeys, log: Logger): 
   }
 }
 
-/** Its datagrams carry the mark by which they are routed past the backbone. */
-function markedBind(path: PathChoice, listen: string): Bind {
-  const target = parseListen(listen)
-  if (target.kind !== 'tcp') throw new NearcastError('config.invalid', `wireguard.listen: ${listen} takes no datagrams.`)
-  return udpBind(path, { fd: bindUdp(target.host, target.port, MARK).fd })
+type Listeners = Pick<OwnDeviceOptions, 'admit' | 'onFarewell'> & Pick<WgInterfaceOptions, 'onFailure'>
+
+/** @throws NearcastError kernel.unsupported when the kernel's WireGuard is wanted and can't be had; listen.*, host.*, wireguard.* */
+async function openDevice({ wireguard, interface: { name, mtu } }: BackboneConfig, keys: BackboneKeys, { admit, onFarewell, onFailure }: Listeners): Promise<BackboneDevice> {
+  const target = parseListen(wireguard.listen)
+  if (target.kind !== 'tcp') throw new NearcastError('config.invalid', `wireguard.listen: ${wireguard.listen} takes no datagrams.`)
+  const options = { name, mtu, listen: target, mark: MARK, privateKey: keys.privateKey() }
+  const kernel: Support = wireguard.implementation === 'nearcast' ? { answer: 'no', reason: 'configured' } : await probeKernelWireguard(runCommand)
+  if (kernel.answer === 'yes') return WgInterface.open({ ...options, keyFile: keys.file, run: runCommand, nowMs: Date.now, onFailure }, wireguard.implementation === 'kernel' ? 'configured' : 'this kernel has it')
+  if (wireguard.implementation === 'kernel') throw new NearcastError('kernel.unsupported', `wireguard.implementation = "kernel" can't be had here: ${kernel.reason} Use "nearcast", or "auto".`)
+  return OwnDevice.open({ ...options, path: choosePath(wireguard.path), admit, onFarewell })
 }
 
 try {

@@ -1,7 +1,7 @@
 /**
  * Which hosts the WireGuard device holds, and which of them it reaches. The feed names them with their keys; a host that
  * changes its key has two for a while: the device keeps the one that it holds until the host itself shows the other one
- * (`admit`), so that nothing is sent under a key that isn't in use.
+ * (`admit`), so that nothing is sent under a key that isn't in use. One that can't wait for that follows the feed.
  *
  * A host is reached while there is a session with it and something comes from it: both sides send at least a keepalive
  * every few seconds. Whoever isn't reached is left to the ordinary way (routes.ts). Time is injected.
@@ -15,6 +15,8 @@ export interface MeshDevice {
   peers(): readonly PeerStatus[]
   setPeer(publicKey: string, options: PeerOptions): void
   removePeer(publicKey: string): boolean
+  /** Whether it asks `admit`. */
+  readonly admits: boolean
 }
 
 export interface MeshOptions {
@@ -67,7 +69,7 @@ export class Mesh {
     for (const [id, row] of rows) {
       if (id === self) continue
       const before = this.#hosts.get(id)
-      const key = row.keys.find((each) => held.has(each))
+      const key = (device.admits ? row.keys : row.keys.slice(0, 1)).find((each) => held.has(each))
       if (key === undefined || before === undefined || !samePlace(before.row, row)) device.setPeer(key ?? row.keys[0] ?? '', this.#peerOptions(row))
       this.#hosts.set(id, { receivedBytes: 0, heardMs: -Infinity, leftAt: null, ...before, row })
     }

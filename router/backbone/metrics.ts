@@ -3,7 +3,7 @@ import type { Metrics } from '../../lib/metrics.ts'
 import type { DropReason } from '../../lib/wireguard/drops.ts'
 
 export interface BackboneState {
-  readonly path: 'fast' | 'portable'
+  readonly path: 'fast' | 'portable' | 'kernel'
   /** By the last look: hosts that the feed names, and those that are reached. */
   readonly hosts: () => { readonly known: number; readonly reached: number }
   readonly bytes: () => { readonly received: number; readonly sent: number }

@@ -52,7 +52,7 @@ class Host {
     this.address = `fd0c::${number}`
     const bind = new MemoryBind(network, { host: this.address, port: 51821 })
     this.device = new Device({ privateKey: this.key.privateKey(), bind, tun: this.farewell, admit: (key) => this.mesh.admit(key) })
-    this.mesh = new Mesh({ self: this.id, device: this.device, keepaliveSeconds: 1, silenceMs: 3000, nowMs })
+    this.mesh = new Mesh({ self: this.id, device: Object.assign(this.device, { admits: true }), keepaliveSeconds: 1, silenceMs: 3000, nowMs })
   }
 
   row(...keys: string[]): BackboneRow {

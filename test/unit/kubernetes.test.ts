@@ -14,10 +14,11 @@ import { agentConfig } from '../../agent/config.ts'
 import { loadConfig } from '../../lib/config.ts'
 import { proxyConfig } from '../../proxy/config.ts'
 import { routerConfig } from '../../router/config.ts'
+import { backboneConfig } from '../../router/backbone/config.ts'
 import { gatewayConfig } from '../../router/gateway/config.ts'
 
 const DIRECTORY = join(import.meta.dirname, '../../packaging/kubernetes')
-const SCHEMAS = { router: routerConfig, proxy: proxyConfig, agent: agentConfig, gateway: gatewayConfig } as const
+const SCHEMAS = { router: routerConfig, proxy: proxyConfig, agent: agentConfig, gateway: gatewayConfig, backbone: backboneConfig } as const
 
 const manifest = z.looseObject({ apiVersion: z.string(), kind: z.string(), metadata: z.looseObject({ name: z.string(), namespace: z.string().optional() }) })
 const container = z.looseObject({
@@ -75,7 +76,7 @@ test.each(files)('%s: valid for Kubernetes', (file) => {
   }
 })
 
-test.each(['router', 'proxy', 'agent', 'gateway'] as const)('%s.yaml: runs our program with a configuration that it accepts', (program) => {
+test.each(['router', 'proxy', 'agent', 'gateway', 'backbone'] as const)('%s.yaml: runs our program with a configuration that it accepts', (program) => {
   const all = documents(`${program}.yaml`)
   const { spec } = workload.parse(all.find(({ kind }) => kind === 'StatefulSet' || kind === 'DaemonSet'))
   const { metadata, spec: pod } = spec.template
@@ -97,6 +98,7 @@ test.each(['router', 'proxy', 'agent', 'gateway'] as const)('%s.yaml: runs our p
     expect(metadata.annotations['prometheus.io/port']).toBe(admin)
     expect(run?.ports.find(({ name }) => name === 'admin')?.containerPort).toBe(Number(admin))
     if ('hop' in config) expect(config.hop.advertise).toBe('[fd00::21]:7400')
+    if ('interface' in config) expect(config.advertise).toBe('[fd00::21]:51821')
     if ('tun' in config) expect(config.advertise).toBe('[fd00::21]:51820')
   } finally {
     rmSync(directory, { recursive: true })
