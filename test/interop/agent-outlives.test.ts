@@ -144,7 +144,7 @@ test.skipIf(forbidden)('a process that only has the number of one that was noted
     const ended = new Promise((resolve) => foreign.once('exit', resolve))
     await until('it sleeps', () => readFileSync(`/proc/${foreign.pid}/comm`, 'utf8') === 'sleep\n')
     writeFileSync(file, JSON.stringify({ ...(JSON.parse(readFileSync(file, 'utf8')) as object), pid: foreign.pid }))
-    const node = await nextAgent(dataDir, { startTimeoutMs: 200, backoffMinMs: 20, backoffMaxMs: 40 })
+    const node = await nextAgent(dataDir, { startTimeoutMs: 15_000, backoffMinMs: 20, backoffMaxMs: 40 })
     const failed = await node.feed(...ROWS)
     expect(failed.map(({ code }) => code)).toEqual(words.includes(file) ? [] : ['redis.locked'])
     expect([foreign.exitCode, foreign.signalCode]).toEqual([null, null])
@@ -168,7 +168,7 @@ test.skipIf(forbidden)('of two agents on one directory the second one waits for 
   const dataDir = directory()
   const agent = await firstAgent(dataDir)
   const { pid } = agent
-  const node = await nextAgent(dataDir, { startTimeoutMs: 200, backoffMinMs: 20, backoffMaxMs: 40 })
+  const node = await nextAgent(dataDir, { startTimeoutMs: 15_000, backoffMinMs: 20, backoffMaxMs: 40 })
   expect(await node.feed(...ROWS)).toMatchObject([{ service: 'db', code: 'redis.locked' }])
   expect(node.log.some(({ msg }) => typeof msg === 'string' && msg.includes('Another agent works in'))).toBe(true)
   await agent.end()

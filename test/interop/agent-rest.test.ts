@@ -18,8 +18,8 @@ afterEach(async () => {
   for (const close of closing.splice(0).toReversed()) await close()
 })
 
-async function dataNode(redis: Record<string, unknown>): Promise<DataNode> {
-  const node = new DataNode({ id: 'mad', redis })
+async function dataNode(redis: Record<string, unknown>, dataDir?: string): Promise<DataNode> {
+  const node = new DataNode({ id: 'mad', redis, ...(dataDir !== undefined && { dataDir }) })
   closing.push(() => node.close())
   return await node.listen()
 }
@@ -72,6 +72,25 @@ test('asked for while it is about to rest, it comes back; a stop ends a rest', a
   expect(await node.stop()).toEqual([])
 })
 
+test('a rest goes on over the end of its agent; what ran is started', async () => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'nearcast-rest-'))
+  closing.push(() => rmSync(dataDir, { recursive: true, force: true }))
+  const rows = [databaseRow('db', HERE, 'pw'), databaseRow('other', HERE, 'pw')]
+  const before = await dataNode({}, dataDir)
+  expect(await before.feed(...rows)).toEqual([])
+  expect(await say(before, 'db', 'SET', 'k', 'v')).toBe('OK')
+  await before.available('db')
+  expect(before.agent.tenants.supervisors.get('db')?.rest()).toBe(true)
+  await until('it rests', () => existsSync(join(dataDir, 'db', 'resting')))
+  await before.stop()
+  const after = await dataNode({}, dataDir)
+  expect(await after.feed(...rows)).toEqual([])
+  expect([after.enginePid('db'), after.agent.tenants.supervisors.get('db')?.resting, after.unavailable]).toEqual([0, true, {}])
+  expect(after.enginePid('other')).not.toBe(0)
+  expect(await say(after, 'db', 'GET', 'k')).toBe('v')
+  expect(existsSync(join(dataDir, 'db', 'resting'))).toBe(false)
+})
+
 test('an open connection, or a replica elsewhere, keeps an engine up', async () => {
   const node = await dataNode({ maxRunning: 1 })
   const followed = [...HERE, { node: 'gru', role: 'replica' as const }]
@@ -106,4 +125,4 @@ test('agent and engine killed after any step of resting and waking: nothing that
   while (drill.kills < kills) await drill.round()
   expect(await drill.bulkIsThere()).toBe(true)
   expect(drill.wrong).toEqual([])
-})
+}, 120_000)

@@ -3,7 +3,8 @@
  *
  *   <dataDir>/.agent             held by the agent that works here: no second one starts, ends or moves anything
  *   <dataDir>/<service>/         the agent's, 0700: `lock`, `engine` (the one that was started last), `copied` (the primary of
- *                                which a replica's file is a whole copy), `usage` (what it has used this day and month)
+ *                                which a replica's file is a whole copy), `usage` (what it has used this day and month), `resting`
+ *                                (while nobody uses it and its engine has been ended for that)
  *   <dataDir>/<service>/data/    the engine's, 0700, its own uid: append-only file, socket; the engine's working directory
  *   <dataDir>/removed/           what was deleted through the API, renamed; only operators delete data
  *
@@ -26,6 +27,7 @@ export interface EngineDirectory {
   readonly lockFile: string
   readonly noteFile: string
   readonly copiedFile: string
+  readonly restingFile: string
   readonly data: string
   readonly socket: string
   /** null: the agent's own. */
@@ -70,7 +72,7 @@ export class EngineDirectories {
       throw new NearcastError('redis.path-too-long', `${socket} has more than ${MAX_SOCKET_PATH_BYTES} bytes; choose a shorter dataDir.`)
     }
     mkdirSync(data, { recursive: true, mode: 0o700 })
-    return { lockFile: join(home, 'lock'), noteFile: join(home, 'engine'), copiedFile: join(home, 'copied'), data, socket, uid: this.#own(data) }
+    return { lockFile: join(home, 'lock'), noteFile: join(home, 'engine'), copiedFile: join(home, 'copied'), restingFile: join(home, 'resting'), data, socket, uid: this.#own(data) }
   }
 
   /** What its agent has counted of it. */
@@ -139,6 +141,17 @@ export function noteCopied({ copiedFile }: EngineDirectory, primary: string | nu
   // Whole or not at all: half a name is another node's.
   writeFileSync(`${copiedFile}.new`, primary, { mode: 0o600 })
   renameSync(`${copiedFile}.new`, copiedFile)
+}
+
+/** Its engine was ended because nobody used it, and nobody has asked for it since. */
+export function isResting({ restingFile }: EngineDirectory): boolean {
+  return existsSync(restingFile)
+}
+
+/** @throws what the file system says */
+export function noteResting({ restingFile }: EngineDirectory, resting: boolean): void {
+  if (resting) writeFileSync(restingFile, '', { mode: 0o600 })
+  else rmSync(restingFile, { force: true })
 }
 
 /** Who holds the lock of an engine, as the kernel says; null: nobody that can be seen from here. */

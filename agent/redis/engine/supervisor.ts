@@ -36,6 +36,7 @@ import { EngineProcess } from './process.ts'
 import type { EngineExit, EngineRun } from './run.ts'
 import type { EngineSpecification, EngineUser } from './specification.ts'
 import { sameSpecification } from './specification.ts'
+import { Rest } from './rest.ts'
 import { ScriptTime } from './script-time.ts'
 import type { OpenBridge, SupervisorOptions } from './supervision.ts'
 import { takeCopy } from './take-copy.ts'
@@ -70,11 +71,6 @@ export class Supervisor {
   /** The present run is being ended on purpose. */
   #restarting = false
   #leaving = false
-  #resting = false
-  /** Asked for while it was resting, or about to: it starts without being called unavailable. */
-  #roused = false
-  /** Ends a rest. */
-  #rouse: (() => void) | null = null
   /** Of the present run, once it has begun. */
   #endTurn: (() => void) | null = null
   #usedAtMs = performance.now()
@@ -85,12 +81,14 @@ export class Supervisor {
   readonly #eviction = new Eviction()
   readonly #scriptTime = new ScriptTime()
   readonly #forks: Forks
+  readonly #rest: Rest
   readonly #oldLogins: OldLogins
   #running: Promise<void> | null = null
 
   constructor(specification: EngineSpecification, options: SupervisorOptions) {
     this.#specification = specification
     this.#options = options
+    this.#rest = new Rest({ service: specification.service, directories: options.directories, log: options.log })
     this.#forks = new Forks({ turns: options.forkTurns, lookMs: FORK_LOOKS * options.times.healthIntervalMs, wake: () => this.#wake?.() })
     this.#oldLogins = new OldLogins({
       ask: async (commands) => {
@@ -129,7 +127,7 @@ export class Supervisor {
 
   /** Ended because nobody used it. Clients are still sent here: the first one starts it. */
   get resting(): boolean {
-    return this.#resting
+    return this.#rest.resting
   }
 
   /** When somebody asked for it last, by performance.now(). */
@@ -148,8 +146,8 @@ export class Supervisor {
    */
   rest(): boolean {
     const engine = this.#process
-    if (this.#resting || !this.#answers || this.#reason !== null || engine === null || engine.over || this.#specification.primary !== null) return false
-    this.#resting = true
+    if (this.#rest.resting || !this.#answers || this.#reason !== null || engine === null || engine.over || this.#specification.primary !== null) return false
+    this.#rest.begin()
     this.#restarting = true
     this.#set(null, false)
     this.#wake?.()
@@ -183,7 +181,7 @@ export class Supervisor {
   async ready(timeoutMs: number, need: 'available' | 'answering' = 'available'): Promise<string | null> {
     const fine = (): boolean => this.#answers && (need === 'answering' || this.#reason === null)
     this.touch()
-    this.#endRest()
+    this.#rest.end()
     const deadlineMs = performance.now() + timeoutMs
     this.#clients++
     while (!fine() && this.#failures <= 1 && !this.#stopping.signal.aborted) {
@@ -198,13 +196,13 @@ export class Supervisor {
   /** Waits until the engine answers or its first run has failed. */
   async settled(timeoutMs: number): Promise<void> {
     const deadlineMs = performance.now() + timeoutMs
-    while (!this.#answers && !this.#resting && this.#failures === 0 && performance.now() < deadlineMs) await this.#nextChange(deadlineMs - performance.now())
+    while (!this.#answers && !this.#rest.resting && this.#failures === 0 && performance.now() < deadlineMs) await this.#nextChange(deadlineMs - performance.now())
   }
 
   /** Idempotent. Resolves when the process is gone. */
   async stop(): Promise<void> {
     this.#stopping.abort()
-    this.#endRest()
+    this.#rest.end()
     this.#set('redis.stopped', false)
     this.#wake?.()
     if (!this.#leaving) await this.#process?.stop(this.#options.times.stopTimeoutMs)
@@ -225,13 +223,19 @@ export class Supervisor {
   async #run(): Promise<void> {
     const { times, log, restarted } = this.#options
     const { service } = this.#specification
+    if (this.#specification.primary === null && this.#rest.goesOn()) {
+      this.#set(null, false)
+      await this.#rest.over(this.#stopping.signal)
+    }
     while (!this.#stopping.signal.aborted) {
       const startedMs = performance.now()
       const exit = await this.#runOnce()
       if (this.#stopping.signal.aborted) return
       if (this.#restarting) {
         this.#restarting = false
-        await this.#rest()
+        const available = this.#rest.resting
+        const roused = await this.#rest.over(this.#stopping.signal)
+        if (!available && !roused) this.#set('redis.starting', false)
         continue
       }
       this.#failures = performance.now() - startedMs > times.backoffMaxMs ? 1 : this.#failures + 1
@@ -241,21 +245,6 @@ export class Supervisor {
       restarted(service)
       await delay(pauseMs, undefined, { signal: this.#stopping.signal }).catch(() => {})
     }
-  }
-
-  /** Until somebody asks for it, when it was ended for a rest. Clients are sent here all the while. */
-  async #rest(): Promise<void> {
-    if (this.#resting) await new Promise<void>((resolve) => (this.#rouse = resolve))
-    else if (!this.#roused) this.#set('redis.starting', false)
-    this.#roused = false
-  }
-
-  #endRest(): void {
-    if (!this.#resting) return
-    this.#resting = false
-    this.#roused = true
-    this.#rouse?.()
-    this.#rouse = null
   }
 
   /** One process, from its directory to its end. */
