@@ -12,7 +12,7 @@ export const FAILING_NODES = { one: 'fd0b:1::1', other: 'fd0b:2::1' } as const
 export type FailingNode = keyof typeof FAILING_NODES
 export const FAILING_PORT = 7090
 /** What leads to them, at the port behind a program's own. */
-export const FAILOVER_ADDRESS = 'fdaa:0:1:0:1::3'
+export const FAILOVER_ADDRESS = 'fdaa:0:1:0:1::5'
 /** How long a program may try one of them. The same for all. */
 export const FAILOVER_CONNECT_MS = 1000
 

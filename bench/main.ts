@@ -24,7 +24,7 @@ import { crowded } from './scenarios/crowded.ts'
 import { failover } from './scenarios/failover.ts'
 import { idle } from './scenarios/idle.ts'
 import { REDIS_SCENARIOS } from './scenarios/redis.ts'
-import { calm, saturated, wholePathRequests } from './scenarios/requests.ts'
+import { calm, saturated, twoThreads, wholePathRequests } from './scenarios/requests.ts'
 import { isolation, makeWorld } from './world.ts'
 import { run as runWireguard, USAGE as WIREGUARD_USAGE, wireguardOptions } from './wireguard/main.ts'
 
@@ -36,7 +36,7 @@ interface Subject {
 }
 
 const SUBJECTS: Readonly<Record<string, Subject>> = {
-  proxy: { peers: [nearcast, haproxy, nginx, pipe, portable, wholePath], scenarios: [saturated, calm, connections, bulk, crowded, failover, idle, wholePathRequests], ours: [nearcast, wholePath] },
+  proxy: { peers: [nearcast, haproxy, nginx, pipe, portable, wholePath], scenarios: [saturated, twoThreads, calm, connections, bulk, crowded, failover, idle, wholePathRequests], ours: [nearcast, wholePath] },
   redis: { peers: [agentPassing, agentReading, agentResting, agentCrowded, haproxy], scenarios: REDIS_SCENARIOS, ours: [agentPassing, agentReading, agentResting, agentCrowded] },
 }
 const USAGE = Object.entries(SUBJECTS)

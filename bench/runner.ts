@@ -10,8 +10,8 @@ import type { World } from './world.ts'
 
 const FIRST_PORT = 7000
 /** Between two programs: some need a port more. */
-const PORT_STEP = 4
-const FRESH_OFFSET = 2
+const PORT_STEP = 6
+const FRESH_OFFSET = 3
 const DIRECT = 'direct'
 
 export interface Result {

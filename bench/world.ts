@@ -13,6 +13,8 @@ import { Program } from './program.ts'
 export const NETWORK = 1
 export const CLIENT_ADDRESS = 'fdaa:0:1:2::2'
 export const ADDRESS = 'fdaa:0:1:0:1::2'
+/** Another network with the same: the kernel deals networks out to threads. */
+export const SECOND = { network: 2, client: 'fdaa:0:2:2::2', address: 'fdaa:0:2:0:1::2' } as const
 /** Of another database on the same node. */
 export const NEIGHBOUR_ADDRESS = 'fdaa:0:1:0:1::4'
 export const AGENT = 'bench'
@@ -54,6 +56,8 @@ export async function makeWorld(): Promise<World> {
     'link set lo up',
     `-6 address add ${CLIENT_ADDRESS}/128 dev lo nodad`,
     `-6 route add local fdaa:0:${NETWORK}:0:1::/80 dev lo src ${CLIENT_ADDRESS}`,
+    `-6 address add ${SECOND.client}/128 dev lo nodad`,
+    `-6 route add local fdaa:0:${SECOND.network}:0:1::/80 dev lo src ${SECOND.client}`,
   ]) execFileSync('ip', words.split(' '))
   for (const [file, value] of SETTINGS) set(file, value)
   const redisSocket = join(DIRECTORY, 'redis.sock')

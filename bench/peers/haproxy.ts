@@ -1,4 +1,4 @@
-/** HAProxy, one thread, splicing where it finds it worthwhile, PROXY v2 on a Unix socket. */
+/** HAProxy, one thread (a second one for what is said to have two), splicing where it finds it worthwhile, PROXY v2 on a Unix socket. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FAILING_NODES, FAILING_PORT, FAILOVER_CONNECT_MS } from '../failing-nodes.ts'
@@ -8,7 +8,7 @@ import type { World } from '../world.ts'
 import type { Peer } from './peer.ts'
 
 const configuration = ({ backendSocket }: World, port: number): string => `global
-  nbthread 1
+  nbthread 2
   maxconn 5000
 defaults
   mode tcp
@@ -17,10 +17,13 @@ defaults
   timeout client 1h
   timeout server 1h
 listen bench
-  bind [::]:${port} v6only backlog 4096
+  bind [::]:${port} v6only backlog 4096 thread 1
+  server redis unix@${backendSocket} send-proxy-v2
+listen two-threads
+  bind [::]:${port + 2} v6only backlog 4096
   server redis unix@${backendSocket} send-proxy-v2
 listen failover
-  bind [::]:${port + 1} v6only backlog 4096
+  bind [::]:${port + 1} v6only backlog 4096 thread 1
   timeout connect ${FAILOVER_CONNECT_MS}ms
   retries 1
   option redispatch 1
@@ -36,6 +39,6 @@ export const haproxy: Peer = {
     const file = join(DIRECTORY, `haproxy-${port}.cfg`)
     writeFileSync(file, configuration(world, port))
     const program = await new Program('haproxy', ['-db', '-f', file]).accepts({ host: ADDRESS, port })
-    return { port, failoverPort: port + 1, pids: [program.pid], stop: () => program.stop() }
+    return { port, failoverPort: port + 1, twoThreadsPort: port + 2, pids: [program.pid], stop: () => program.stop() }
   },
 }

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { FeedCache } from '../../lib/feed/cache.ts'
 import type { Change } from '../../lib/feed/messages.ts'
 import { FAILING_NODES, FAILING_PORT, FAILOVER_ADDRESS } from '../failing-nodes.ts'
-import { ADDRESS, AGENT, DIRECTORY, NEIGHBOUR_ADDRESS, NETWORK } from '../world.ts'
+import { ADDRESS, AGENT, DIRECTORY, NEIGHBOUR_ADDRESS, NETWORK, SECOND } from '../world.ts'
 
 export const SERVICE = 'bench'
 const NEIGHBOUR = 'neighbour'
@@ -43,6 +43,15 @@ export function tenantRows(port: number, redis: { readonly own?: object; readonl
     { table: 'networks', key: String(NETWORK), row: { id: NETWORK, org: 'bench', name: 'default' } },
     ...database(SERVICE, ADDRESS, redis.own),
     ...(redis.own === undefined || redis.neighbour !== undefined ? database(NEIGHBOUR, NEIGHBOUR_ADDRESS, redis.neighbour) : []),
+  ]
+}
+
+/** The same database for another network. */
+export function secondNetworkRows(): Change[] {
+  const { network, address } = SECOND
+  return [
+    { table: 'networks', key: String(network), row: { id: network, org: 'bench', name: 'second' } },
+    { table: 'addresses', key: address, row: { address, network, generation: 1, service: SERVICE } },
   ]
 }
 

@@ -10,7 +10,7 @@ import { probeIoUring } from '../../lib/kernel/io-uring-probe.ts'
 import { FAILOVER_ADDRESS, FAILOVER_CONNECT_MS } from '../failing-nodes.ts'
 import { Program } from '../program.ts'
 import { DIRECTORY } from '../world.ts'
-import { failoverRows, nodeRow, tenantRows, writeState } from './nearcast-state.ts'
+import { failoverRows, nodeRow, secondNetworkRows, tenantRows, writeState } from './nearcast-state.ts'
 import type { Peer } from './peer.ts'
 
 const proxyId = (port: number): string => `bench-${port}`
@@ -27,6 +27,7 @@ stateDir = "${DIRECTORY}/proxy-${proxyId(port)}"
 router = "https://[::1]:9"
 manageHost = false
 plane = "${plane}"
+dataThreads = 2
 [dial]
 connectTimeoutMs = ${FAILOVER_CONNECT_MS}
 [limits]
@@ -43,7 +44,7 @@ export function version(): string {
 
 /** The proxy alone, in front of the agent on `socket`. */
 export async function startProxy(port: number, socket: string, key: string, plane = PLANE): Promise<Program> {
-  await writeState(`proxy/${proxyId(port)}`, [...tenantRows(port), nodeRow(socket, key), ...failoverRows(port + 1)])
+  await writeState(`proxy/${proxyId(port)}`, [...tenantRows(port), nodeRow(socket, key), ...secondNetworkRows(), ...failoverRows(port + 1)])
   const file = join(DIRECTORY, `${proxyId(port)}.toml`)
   writeFileSync(file, configuration(port, plane))
   const words = process.env['NEARCAST_BENCH_NODE']?.split(' ') ?? []
@@ -61,7 +62,7 @@ function proxyOn(plane: PlaneName, named: Pick<Peer, 'id' | 'label' | 'missing'>
     configuration: (_world, port) => configuration(port, plane),
     async start({ backendSocket, hopKey }, port) {
       const program = await startProxy(port, backendSocket, hopKey, plane)
-      return { port, failoverPort: port + 1, pids: [program.pid], stop: () => program.stop() }
+      return { port, failoverPort: port + 1, ...(plane === 'uring' && { twoThreadsPort: port }), pids: [program.pid], stop: () => program.stop() }
     },
   }
 }

@@ -10,6 +10,8 @@ export interface RunningPeer {
   readonly pids: readonly number[]
   /** Where FAILOVER_ADDRESS leads to the failing nodes (failing-nodes.ts). */
   readonly failoverPort?: number
+  /** Where two threads accept, at ADDRESS and at SECOND. */
+  readonly twoThreadsPort?: number
   /** The password of the database behind it, if it has one. */
   readonly password?: string
   /** Of an agent. */

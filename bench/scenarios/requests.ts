@@ -4,7 +4,7 @@ import { load } from '../benchmark-client.ts'
 import { PacedClient } from '../paced-client.ts'
 import { cpuTime } from '../process-usage.ts'
 import type { Scenario } from '../scenario.ts'
-import { ADDRESS, DIRECT_PORT } from '../world.ts'
+import { ADDRESS, DIRECT_PORT, SECOND } from '../world.ts'
 
 const PEERS = ['haproxy', 'nginx', 'pipe', 'portable']
 const CONNECTIONS = 50
@@ -25,6 +25,23 @@ export const saturated: Scenario = {
     await load(peer, { connections: CONNECTIONS, requests })
     const after = cpuTime(peer.pids)
     return { cpu: (after.totalUs - before.totalUs) / requests, user: (after.userUs - before.userUs) / requests }
+  },
+}
+
+/** The same on two threads: two networks, as each of them meets one thread of ours. */
+export const twoThreads: Scenario = {
+  id: 'two-threads',
+  subject: 'nearcast',
+  peers: ['haproxy'],
+  rows: [{ id: 'cpu', name: 'small requests, cores saturated, two threads', unit: 'us CPU/request', goal: { atMost: 0.85, against: ['haproxy'] } }],
+  async measure({ peer, quick }) {
+    if (peer?.twoThreadsPort === undefined) throw new Error('there are no two threads here')
+    const requests = quick ? 5000 : 10_000
+    const port = peer.twoThreadsPort
+    const before = cpuTime(peer.pids)
+    await Promise.all([ADDRESS, SECOND.address].map((host) => load({ host, port }, { connections: CONNECTIONS / 2, requests })))
+    const after = cpuTime(peer.pids)
+    return { cpu: (after.totalUs - before.totalUs) / (2 * requests) }
   },
 }
 
