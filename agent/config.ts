@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { LOG_LEVELS } from '../lib/log.ts'
 import { WANTED_PLANES } from '../lib/plane/wanted.ts'
 import { isEntry } from './backends/allow-list.ts'
+import { isBucketUrl } from './redis/copies/s3-bucket.ts'
 
 /** Node ids and host names of the cluster: they end up in certificates and file names. */
 const id = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'lower case letters, digits and dashes, at most 40')
@@ -74,6 +75,13 @@ export const agentConfig = z.strictObject({
       maxRunning: z.int().min(0).max(1_000_000).default(0),
       /** Where backups lie, sealed; default: `backups` in stateDir. Another disk survives the loss of this one. */
       backupDir: z.string().min(1).optional(),
+      /** A bucket that speaks S3, where new backups go instead: `https://host/bucket`, with a prefix behind it or not. */
+      backupBucket: z.string().max(1024).refine(isBucketUrl, 'write https://host/bucket or https://host/bucket/prefix; plain HTTP only to this machine').optional(),
+      backupRegion: z.string().regex(/^[a-z0-9-]{1,64}$/).default('us-east-1'),
+      /** Two words: the id of an access key and its secret. Read at start. */
+      backupKeyFile: z.string().min(1).optional(),
+      /** Of one request to the bucket; a large backup is many. */
+      backupRequestTimeoutMs: milliseconds(60_000),
       /** What imports may be taken from, written as in backends.allow; nothing else is ever dialled. */
       importFrom: z.array(z.string().max(256).refine(isEntry, 'write address:port, address/bits:port or name:port')).max(256).default([]),
       /** Where the agent is root, each database runs under its own uid, from this one on. */

@@ -34,6 +34,7 @@ import { Questions } from './questions.ts'
 import { BackupFiles } from './redis/copies/backup-files.ts'
 import { Backups } from './redis/copies/backups.ts'
 import { Imports } from './redis/copies/imports.ts'
+import { accessKey, S3Bucket } from './redis/copies/s3-bucket.ts'
 import { openBridge } from './redis/engine/bridge-listener.ts'
 import { EngineDirectories } from './redis/engine/directory.ts'
 import { ForkTurns, memoryAvailable } from './redis/engine/fork-turns.ts'
@@ -173,6 +174,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision, lea
     throw new NearcastError('redis.not-found', `The database ${service} isn't on this node.`)
   }
   const files = new BackupFiles(config.redis.backupDir ?? joinPath(config.stateDir, 'backups'))
+  const backups = new Backups({ files, bucket: bucketOf(config), supervisor: held })
   files.sweep().catch((error: unknown) => log.warn({ error: asNearcastError(error).message }, 'left-overs of backups could not be removed'))
   const imports = new Imports(new AllowList(config.redis.importFrom), held)
   const { allow, ...checks } = config.backends
@@ -198,7 +200,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision, lea
   })
   const reading = new ReadingRoom(joinPath(config.stateDir, 'reading.sock'))
   lifecycle.started('reading', () => reading.close())
-  const questions = new Questions({ supervisor: held, backups: new Backups(files, held), files, imports, statistics })
+  const questions = new Questions({ supervisor: held, backups, files, imports, statistics })
   const commands = new Map<string, Promise<CommandTable>>()
   /** Asked once per database; until its engine has answered, a command is of no kind. */
   const learnCommands = async (service: string): Promise<CommandTable> => {
@@ -271,6 +273,14 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision, lea
 
 function rateName(service: string): string {
   return `redis ${service}`
+}
+
+/** Where new backups go; null: to this node's disk. @throws NearcastError config.invalid */
+function bucketOf({ redis }: AgentConfig): S3Bucket | null {
+  const { backupBucket: url, backupRegion: region, backupKeyFile, backupRequestTimeoutMs: requestTimeoutMs } = redis
+  if (url === undefined) return null
+  if (backupKeyFile === undefined) throw new NearcastError('config.invalid', 'redis.backupKeyFile: name the file with the access key of redis.backupBucket.')
+  return new S3Bucket({ url, region, requestTimeoutMs, ...accessKey(backupKeyFile) })
 }
 
 /** Told once, in words: an operator should see which walls stand. */

@@ -30,11 +30,11 @@ export class Questions {
   readonly #answers: Answers = {
     'redis.check-rules': (params) => this.#checkRules(params),
     'redis.backup': ({ service, backup, key }) => this.#options.backups.take({ service, backup }, Buffer.from(key, 'hex')),
-    'redis.restore': async ({ target, service, backup, key, bytes, sha256 }) => {
-      await this.#options.backups.restore(target, { service, backup }, Buffer.from(key, 'hex'), { bytes, sha256 })
+    'redis.restore': async ({ target, service, backup, key, bytes, sha256, store }) => {
+      await this.#options.backups.restore(target, { service, backup }, Buffer.from(key, 'hex'), { bytes, sha256 }, store)
       return {}
     },
-    'redis.backup-read': async ({ offset, maxBytes, ...place }) => ({ data: (await this.#options.files.readStored(place, offset, maxBytes)).toString('base64') }),
+    'redis.backup-read': async ({ offset, maxBytes, store, ...place }) => ({ data: (await this.#options.backups.at(store).readStored(place, offset, maxBytes)).toString('base64') }),
     'redis.backup-write': async ({ offset, data, last, ...place }) => {
       await this.#options.files.writeStored(place, offset, Buffer.from(data, 'base64'), last)
       return {}
@@ -49,8 +49,8 @@ export class Questions {
     },
     'redis.commands': ({ service }) => this.#commands(service),
     'redis.slow': async ({ service }) => ({ commands: slowLog((await this.#options.supervisor(service).look([SLOW_LOG_COMMAND]))?.[0]) }),
-    'redis.backup-remove': async (place) => {
-      await this.#options.files.remove(place)
+    'redis.backup-remove': async ({ store, ...place }) => {
+      await this.#options.backups.at(store).remove(place)
       return {}
     },
   }

@@ -112,6 +112,7 @@ export const CODES = {
   'plane.unavailable': 400,
   'redis.backup-damaged': 500,
   'redis.backup-missing': 404,
+  'redis.backup-store': 502,
   'redis.backup-unfinished': 409,
   'redis.backups-full': 409,
   'redis.copy-failed': 502,

@@ -22,6 +22,7 @@ const backupObject = z.looseObject({
   error: z.string().optional(),
   bytes: z.number(),
   sha256: z.string(),
+  stored: z.string().optional(),
   createdAt: z.string(),
 })
 type Backup = z.infer<typeof backupObject>
@@ -31,7 +32,7 @@ const contentObject = z.looseObject({ data: z.base64(), next: z.number().nullabl
 const POLL_MS = 1000
 
 export function addRedisBackupCommands(redis: Command, withSession: WithSession): void {
-  const backups = redis.command('backups').description('copies of a database, taken while it runs, sealed on its node')
+  const backups = redis.command('backups').description('copies of a database, taken while it runs, sealed on its node or in a bucket')
 
   backups
     .command('create <name>')
@@ -51,8 +52,8 @@ export function addRedisBackupCommands(redis: Command, withSession: WithSession)
     .action((name: string, options: OrgOptions, command: Command) =>
       withSession(command, async (session) => {
         const known = await session.api.get(`${await databasePath(session, name, options)}/backups`, listOf(backupObject))
-        const rows = known.map((each) => [each.id, each.kind, each.error === undefined ? each.state : `${each.state}: ${each.error}`, each.bytes, each.createdAt])
-        session.output.show(known, () => table(['id', 'kind', 'state', 'bytes', 'taken at'], rows))
+        const rows = known.map((each) => [each.id, each.kind, each.error === undefined ? each.state : `${each.state}: ${each.error}`, each.bytes, each.stored ?? 'node', each.createdAt])
+        session.output.show(known, () => table(['id', 'kind', 'state', 'bytes', 'stored', 'taken at'], rows))
       }),
     )
 

@@ -17,6 +17,8 @@ const backup = z.string().min(1).max(64)
 const key = z.string().regex(/^[0-9a-f]{64}$/)
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
 const size = z.int().min(0)
+/** Where a backup lies, when not on the disk of its node. */
+const store = z.string().max(1024).optional()
 const part = z.base64().max(2 * MAX_PART_BYTES)
 
 export const importProgress = z.object({
@@ -92,11 +94,11 @@ export const QUESTIONS = {
   /** Whether the database's engine takes these rules for a user. */
   'redis.check-rules': { params: z.object({ service, rules: z.array(z.string().max(160)).max(64) }), answer: z.object({}) },
   /** Takes a backup; the key seals it, and is kept by the router alone. */
-  'redis.backup': { params: z.object({ service, backup, key }), answer: z.object({ bytes: size, sha256, storedBytes: size }) },
+  'redis.backup': { params: z.object({ service, backup, key }), answer: z.object({ bytes: size, sha256, storedBytes: size, store }) },
   /** Replaces what `target` holds by a backup of `service`. */
-  'redis.restore': { params: z.object({ target: service, service, backup, key, bytes: size, sha256 }), answer: z.object({}) },
+  'redis.restore': { params: z.object({ target: service, service, backup, key, bytes: size, sha256, store }), answer: z.object({}) },
   /** A part of a backup's file, sealed as it is; for another node, or for the router to open. */
-  'redis.backup-read': { params: z.object({ service, backup, offset: size, maxBytes: z.int().min(1).max(MAX_PART_BYTES) }), answer: z.object({ data: part }) },
+  'redis.backup-read': { params: z.object({ service, backup, store, offset: size, maxBytes: z.int().min(1).max(MAX_PART_BYTES) }), answer: z.object({ data: part }) },
   /** The parts of a file from another node, in order. */
   'redis.backup-write': { params: z.object({ service, backup, offset: size, data: part, last: z.boolean() }), answer: z.object({}) },
   /** `from`: a URL with a password; a secret. */
@@ -109,7 +111,7 @@ export const QUESTIONS = {
   'redis.commands': { params: z.object({ service }), answer: z.object({ server: z.string().max(64), commands: z.array(engineCommand).max(1000) }) },
   /** The slowest commands of late; none while its engine rests. */
   'redis.slow': { params: z.object({ service }), answer: z.object({ commands: z.array(slowCommand).max(16) }) },
-  'redis.backup-remove': { params: z.object({ service, backup }), answer: z.object({}) },
+  'redis.backup-remove': { params: z.object({ service, backup, store }), answer: z.object({}) },
 } as const
 
 export type QuestionName = keyof typeof QUESTIONS

@@ -78,10 +78,15 @@ export class Backups {
 
   /** Its file goes too, now or, when its agent is away, never: without the key it is noise. */
   async remove(backup: BackupRecord, act: Act): Promise<void> {
-    const { store, feed, log } = this.#options
-    store.write(act, (transaction) => transaction.remove('backups', backup.id))
-    await askAgent({ feed }, backup.node, 'redis.backup-remove', { service: backup.service, backup: backup.id }, PART_MS).catch((error: unknown) =>
-      log.warn({ backup: backup.id, node: backup.node, error: asNearcastError(error).message }, 'the file of a removed backup stays where it is; it opens no more'),
+    this.#options.store.write(act, (transaction) => transaction.remove('backups', backup.id))
+    await this.discard(backup)
+  }
+
+  /** What lies there, of a backup whose record is gone. Never rejects: without the key it is noise. */
+  async discard({ id, service, node, store }: BackupRecord): Promise<void> {
+    const { feed, log } = this.#options
+    await askAgent({ feed }, node, 'redis.backup-remove', { service, backup: id, ...(store !== undefined && { store }) }, PART_MS).catch((error: unknown) =>
+      log.warn({ backup: id, node, error: asNearcastError(error).message }, 'the file of a removed backup stays where it is; it opens no more'),
     )
   }
 
@@ -89,11 +94,11 @@ export class Backups {
   async restore(target: ServiceRecord, backup: BackupRecord): Promise<void> {
     const { feed, log } = this.#options
     const node = primaryOf({ feed }, target)
-    const elsewhere = node !== backup.node
-    const { service, id, bytes, sha256 } = ready(backup)
+    const { service, id, bytes, sha256, store } = ready(backup)
+    const elsewhere = node !== backup.node && store === undefined
     if (elsewhere) await this.#carry(backup, node)
     try {
-      await askAgent({ feed }, node, 'redis.restore', { target: target.id, service, backup: id, key: this.#key(backup), bytes, sha256 }, TAKE_MS)
+      await askAgent({ feed }, node, 'redis.restore', { target: target.id, service, backup: id, key: this.#key(backup), bytes, sha256, ...(store !== undefined && { store }) }, TAKE_MS)
     } catch (error) {
       log.warn({ service: target.id, backup: id, error: asNearcastError(error).message }, 'a backup was not restored')
       throw error
@@ -104,10 +109,10 @@ export class Backups {
 
   /** A part of the RDB. @throws NearcastError redis.backup-*, redis.node-away */
   async content(backup: BackupRecord, offset: number): Promise<{ readonly data: Buffer; readonly next: number | null }> {
-    const { service, id, bytes, node } = ready(backup)
+    const { id, bytes } = ready(backup)
     const count = chunkCount(bytes)
     const first = Math.min(Math.floor(offset / CHUNK_BYTES), count - 1)
-    const sealed = await this.#read(node, service, id, first * SEALED_CHUNK_BYTES)
+    const sealed = await this.#read(backup, first * SEALED_CHUNK_BYTES)
     const seal = { key: Buffer.from(this.#key(backup), 'hex'), backup: id }
     const parts: Buffer[] = []
     for (let index = first; index < count && (index - first) * SEALED_CHUNK_BYTES < sealed.length; index++) {
@@ -155,8 +160,8 @@ export class Backups {
     const { id, service } = record
     let change: Partial<BackupRecord>
     try {
-      const { bytes, sha256 } = await askAgent({ feed }, record.node, 'redis.backup', { service, backup: id, key }, TAKE_MS)
-      change = { state: 'ready', bytes, sha256 }
+      const { bytes, sha256, store: bucket } = await askAgent({ feed }, record.node, 'redis.backup', { service, backup: id, key }, TAKE_MS)
+      change = { state: 'ready', bytes, sha256, ...(bucket !== undefined && { store: bucket }) }
     } catch (error) {
       const { code, message } = asNearcastError(error)
       log.warn({ service, backup: id, code, error: message }, 'a backup failed')
@@ -175,10 +180,11 @@ export class Backups {
   }
 
   /** From the node that has it to another one. */
-  async #carry({ node, service, id }: BackupRecord, to: string): Promise<void> {
+  async #carry(backup: BackupRecord, to: string): Promise<void> {
     const { feed } = this.#options
+    const { service, id } = backup
     for (let offset = 0; ; ) {
-      const data = await this.#read(node, service, id, offset)
+      const data = await this.#read(backup, offset)
       const last = data.length < MAX_PART_BYTES
       await askAgent({ feed }, to, 'redis.backup-write', { service, backup: id, offset, data: data.toString('base64'), last }, PART_MS)
       if (last) return
@@ -188,8 +194,9 @@ export class Backups {
     }
   }
 
-  async #read(node: string, service: string, backup: string, offset: number): Promise<Buffer> {
-    const { data } = await askAgent({ feed: this.#options.feed }, node, 'redis.backup-read', { service, backup, offset, maxBytes: MAX_PART_BYTES }, PART_MS)
+  async #read({ node, service, id, store }: BackupRecord, offset: number): Promise<Buffer> {
+    const params = { service, backup: id, offset, maxBytes: MAX_PART_BYTES, ...(store !== undefined && { store }) }
+    const { data } = await askAgent({ feed: this.#options.feed }, node, 'redis.backup-read', params, PART_MS)
     return Buffer.from(data, 'base64')
   }
 

@@ -1,61 +1,33 @@
 /**
- * The files of backups on this node: sealed chunks (lib/sealed-chunks.ts) and nothing else, 0600.
+ * Backups on this node's disk: sealed chunks and nothing else, 0600.
  *
  *   <directory>/<service>/<backup>        whole, synced to disk before it has this name
  *   <directory>/<service>/<backup>.part   being written
- *
- * What a backup is of, its checksum and its key are the registry's to know: without its key a file is worth nothing.
  */
-import { createHash } from 'node:crypto'
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { NearcastError } from '../../../lib/errors.ts'
-import { chunkCount, chunked, openChunk, SEALED_CHUNK_BYTES, sealChunk } from '../../../lib/sealed-chunks.ts'
-import type { SealKey } from '../../../lib/sealed-chunks.ts'
+import type { BackupPlace, BackupStorage } from './backup-storage.ts'
+import { checkPlace } from './backup-storage.ts'
 
-export interface BackupPlace {
-  readonly service: string
-  readonly backup: string
-}
-
-export interface BackupContent {
-  /** Of the plain RDB. */
-  readonly bytes: number
-  /** Hex, of the plain RDB. */
-  readonly sha256: string
-}
-
-const ID = /^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$/
 const PART = '.part'
 
-export class BackupFiles {
+export class BackupFiles implements BackupStorage {
+  readonly name = null
   readonly #directory: string
 
   constructor(directory: string) {
     this.#directory = directory
   }
 
-  /** @throws NearcastError redis.copy-failed, and what the file system says; nothing is left then */
-  async write(place: BackupPlace, key: Uint8Array, pieces: AsyncIterable<Uint8Array>): Promise<BackupContent & { readonly storedBytes: number }> {
+  async write(place: BackupPlace, chunks: AsyncIterable<Buffer>): Promise<void> {
     const path = this.#path(place)
     await mkdir(join(this.#directory, place.service), { recursive: true, mode: 0o700 })
-    const seal = { key, backup: place.backup }
-    const hash = createHash('sha256')
     const file = await open(`${path}${PART}`, 'w', 0o600)
     try {
-      let bytes = 0
-      let storedBytes = 0
-      let index = 0
-      for await (const chunk of chunked(pieces)) {
-        hash.update(chunk.bytes)
-        bytes += chunk.bytes.length
-        const sealed = sealChunk(seal, index++, chunk.last, chunk.bytes)
-        storedBytes += sealed.length
-        await file.writeFile(sealed)
-      }
+      for await (const chunk of chunks) await file.writeFile(chunk)
       await file.sync()
       await rename(`${path}${PART}`, path)
-      return { bytes, sha256: hash.digest('hex'), storedBytes }
     } catch (error) {
       await rm(`${path}${PART}`, { force: true })
       throw error
@@ -64,21 +36,6 @@ export class BackupFiles {
     }
   }
 
-  /** The plain RDB, checked as it goes; the checksum at its end. @throws NearcastError redis.backup-missing, redis.backup-damaged */
-  async *read(place: BackupPlace, key: Uint8Array, { bytes, sha256 }: BackupContent): AsyncGenerator<Buffer> {
-    const seal: SealKey = { key, backup: place.backup }
-    const hash = createHash('sha256')
-    const count = chunkCount(bytes)
-    for (let index = 0; index < count; index++) {
-      const sealed = await this.readStored(place, index * SEALED_CHUNK_BYTES, SEALED_CHUNK_BYTES)
-      const plain = openChunk(seal, index, index === count - 1, sealed)
-      hash.update(plain)
-      if (index === count - 1 && hash.digest('hex') !== sha256) throw new NearcastError('redis.backup-damaged', `The checksum of the backup ${place.backup} is another one; take another backup.`)
-      yield plain
-    }
-  }
-
-  /** As it lies there, sealed. @throws NearcastError redis.backup-missing */
   async readStored(place: BackupPlace, offset: number, maxBytes: number): Promise<Buffer> {
     const file = await open(this.#path(place), 'r').catch((error: unknown) => {
       throw new NearcastError('redis.backup-missing', `The file of the backup ${place.backup} isn't on this node.`, { cause: error })
@@ -112,7 +69,8 @@ export class BackupFiles {
 
   /** Of a database that is gone, and with it its keys. */
   async removeAll(service: string): Promise<void> {
-    if (ID.test(service)) await rm(join(this.#directory, service), { recursive: true, force: true })
+    checkPlace({ service, backup: 'all' })
+    await rm(join(this.#directory, service), { recursive: true, force: true })
   }
 
   /** What a write that was killed left behind. */
@@ -123,8 +81,8 @@ export class BackupFiles {
     }
   }
 
-  #path({ service, backup }: BackupPlace): string {
-    if (!ID.test(service) || !ID.test(backup)) throw new NearcastError('redis.backup-missing', 'There is no such backup.')
-    return join(this.#directory, service, backup)
+  #path(place: BackupPlace): string {
+    checkPlace(place)
+    return join(this.#directory, place.service, place.backup)
   }
 }

@@ -128,6 +128,7 @@ export const redisAnswer = z
     plan: z.string().optional().meta({ description: 'Whose limits it took over last.' }),
     limits: z.strictObject(redisLimits.shape).optional().meta({ description: 'A member that is absent: without that limit. Each node that holds the database counts for itself.' }),
     eviction: z.literal(true).optional().meta({ description: 'When it is full, keys go instead of writes being refused: those that expire first.' }),
+    autoUpgrade: z.literal(true).optional().meta({ description: 'When it meets a limit of its plan, it goes on to the next one.' }),
     dailyBackups: z.int().optional().meta({ description: 'So many are kept; absent: none are taken.' }),
     users: strings.optional().meta({ description: 'Names of its users beside `default`.' }),
     tls: tlsAnswer.shape.policy,
@@ -192,9 +193,10 @@ export const backupAnswer = z
     error: z.string().optional(),
     bytes: z.int(),
     sha256: z.string().meta({ description: 'Of the RDB; empty unless it is ready.' }),
+    stored: z.enum(['node', 'bucket']).meta({ description: 'Where it lies: on the disk of the node that took it, or in a bucket that outlives it.' }),
     createdAt: at,
   })
-  .meta({ id: 'Backup', description: 'A copy of a database of one moment, sealed on the node of its primary.' })
+  .meta({ id: 'Backup', description: 'A copy of a database of one moment, sealed where it lies.' })
 export const backupRemovedAnswer = z.strictObject({ id: z.string(), deleted: z.literal(true) })
 export const restoredAnswer = z.strictObject({ database: z.string(), backup: z.string(), state: z.enum(['restored', 'running']), ms: milliseconds })
 export const contentAnswer = z.strictObject({

@@ -99,6 +99,7 @@ export function redisDocument(registry: Registry, service: ServiceRecord, showsS
     ...(redis.plan !== undefined && { plan: redis.plan }),
     ...(redis.limits !== undefined && { limits: redis.limits }),
     ...(redis.eviction && { eviction: redis.eviction }),
+    ...(redis.autoUpgrade && { autoUpgrade: redis.autoUpgrade }),
     ...(redis.dailyBackups !== undefined && { dailyBackups: redis.dailyBackups }),
     ...(redis.users !== undefined && redis.users.length > 0 && { users: redis.users.map((user) => user.name) }),
     tls,
@@ -122,8 +123,8 @@ export function redisUserDocument(registry: Registry, service: ServiceRecord, { 
   return { name, rules: rules.join(' '), ...(showsSecrets && { password, url }), createdAt }
 }
 
-export function backupDocument({ store }: Registry, { id, service, kind, state, error, bytes, sha256, createdAt }: BackupRecord): z.infer<typeof backupAnswer> {
-  return { id, database: store.get('services', service)?.name ?? service, kind, state, ...(error !== undefined && { error }), bytes, sha256, createdAt }
+export function backupDocument({ store }: Registry, { id, service, kind, state, error, bytes, sha256, store: bucket, createdAt }: BackupRecord): z.infer<typeof backupAnswer> {
+  return { id, database: store.get('services', service)?.name ?? service, kind, state, ...(error !== undefined && { error }), bytes, sha256, stored: bucket === undefined ? 'node' : 'bucket', createdAt }
 }
 
 /** Of its own first address. */

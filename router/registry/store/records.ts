@@ -62,6 +62,8 @@ export interface ServiceRecord {
     readonly limits?: RedisLimits
     /** When it is full, keys go instead of writes being refused. */
     readonly eviction?: true
+    /** At a limit it goes on to the next plan. */
+    readonly autoUpgrade?: true
     /** Beside `default`; their passwords are sealed with the others. */
     readonly users?: readonly DatabaseUser[]
     /** Clients must come from one of these (lib/source-list.ts); absent: from anywhere. */
@@ -94,8 +96,10 @@ export interface BackupRecord {
   readonly id: string
   readonly org: string
   readonly service: string
-  /** Whose disk it is on. */
+  /** Who took it; whose disk it is on, unless there is a `store`. */
   readonly node: string
+  /** The bucket that it lies in: every node that knows it can read it. */
+  readonly store?: string
   readonly kind: 'manual' | 'daily'
   readonly state: 'running' | 'ready' | 'failed'
   /** Why it failed: a code and a sentence. */
