@@ -65,8 +65,8 @@ export async function checkFeatures(read: Read): Promise<Finding[]> {
   return [
     finding('ffi', 'system calls that Node has no interface for', probeFfi(), 'install again with optional packages: npm ci --include=optional'),
     finding('user-namespaces', 'nearcast dev, walls around databases', namespaces, userNamespaceAdvice((file) => read(`/proc/sys/${file}`)?.trim() ?? null)),
-    finding('io_uring', 'plane "uring" of proxy and agent ("auto" takes the portable one)', probeIoUring(), 'sysctl -w kernel.io_uring_disabled=0; in a container allow io_uring_setup in its seccomp profile'),
-    finding('wireguard-fast-path', 'gateway and backbone: many packets with one call ("auto" takes the portable path without it)', probeFastPath(), 'allow io_uring; UDP_SEGMENT and UDP_GRO come with Linux 5.0'),
+    finding('io_uring', 'the data plane of proxy and agent that costs least ("auto" takes the portable one without it)', probeIoUring(), 'sysctl -w kernel.io_uring_disabled=0; in a container allow io_uring_setup in its seccomp profile'),
+    finding('wireguard-fast-path', 'gateway and backbone: many datagrams with one call ("auto" takes the portable path without it)', probeFastPath(), 'allow io_uring; UDP_SEGMENT and UDP_GRO come with Linux 5.0'),
     ...tried,
     finding('packet-sockets', 'nearcast dev: the relay of links', await inNamespace(PACKET_SOCKET), 'give the container NET_RAW'),
   ]

@@ -22,9 +22,10 @@ export interface PlaneChoice {
 
 /** `support` is asked only where it matters. @throws NearcastError plane.unavailable */
 export function planeChoice(wanted: WantedPlane, support: () => IoUringSupport = probeIoUring): PlaneChoice {
-  if (wanted !== 'uring') return { name: 'portable', reason: wanted === 'portable' ? 'configured' : autoReason(support()) }
+  if (wanted === 'portable') return { name: 'portable', reason: 'configured' }
   const found = support()
-  if (found.answer === 'yes') return { name: 'uring', reason: 'configured' }
+  if (found.answer === 'yes') return { name: 'uring', reason: wanted === 'uring' ? 'configured' : autoReason(found) }
+  if (wanted === 'auto') return { name: 'portable', reason: autoReason(found) }
   throw new NearcastError('plane.unavailable', `io_uring is ${found.kind} here (${found.reason}); set plane to "auto" or "portable", or allow it.`)
 }
 
@@ -34,8 +35,8 @@ export function choosePlane(wanted: WantedPlane, options: PlaneOptions = {}, sup
   return { plane: name === 'uring' ? new UringPlane(options) : new PortablePlane(options), reason }
 }
 
-/** What `auto` takes, and why not the other one. */
+/** Why `auto` takes the one that it takes: io_uring where it works. */
 export function autoReason(support: IoUringSupport): string {
-  if (support.answer === 'yes') return 'io_uring works here; set plane to "uring" to use it'
+  if (support.answer === 'yes') return 'io_uring works here'
   return `io_uring is ${support.kind} here: ${support.reason}`
 }
