@@ -10,7 +10,6 @@ import { Device } from '../../lib/wireguard/device.ts'
 import { decodeKey } from '../../lib/wireguard/keys.ts'
 import type { Bind } from '../../lib/wireguard/bind.ts'
 import { KernelTun } from '../../lib/wireguard/kernel-tun.ts'
-import { OffloadTun } from '../../lib/wireguard/offload-tun.ts'
 import { SegmentedUdpBind } from '../../lib/wireguard/segmented-udp-bind.ts'
 import { UdpBind } from '../../lib/wireguard/udp-bind.ts'
 import { wasmAead } from '../../lib/wireguard/wasm-aead.ts'
@@ -47,11 +46,10 @@ process.stdout.write('ready\n')
 /** Settings are forgotten afterwards, with all the peers that they name. */
 async function start(settings: DeviceSettings): Promise<Device> {
   preferBlake2s(wasmBlake2s(new Uint8Array(readFileSync(settings.blake2s))))
-  const isFast = settings.path === 'fast'
   const made = new Device({
     privateKey: decodeKey(settings.privateKey),
     bind: bindOf(settings),
-    tun: isFast ? new OffloadTun(settings.interface, settings.mtu) : new KernelTun(settings.interface, settings.mtu),
+    tun: new KernelTun(settings.interface, settings.mtu),
     aead: wasmAead(new Uint8Array(readFileSync(settings.wasm))),
     // All of them are welcome; whoever measures how many doesn't want to measure the limit.
     handshakesPerSecond: 1e9,

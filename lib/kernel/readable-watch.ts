@@ -1,14 +1,14 @@
 /**
  * Tells when descriptors can be read, inside Node's event loop, which has no way to watch a bare one: an io_uring polls them
- * and writes an eventfd, and a net.Socket over that eventfd is what libuv watches (dup3 puts it there before the first read).
+ * and writes an eventfd, which libuv watches (watched-descriptor.ts).
  *
  * As long as there is something to read nobody is asked: who reads is called again in the loop's next turn, so that timers and
  * other sockets have theirs in between. Only one that found nothing is polled again.
  */
-import { closeSync } from 'node:fs'
-import { Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { check, systemCalls } from './ffi.ts'
 import { IoUring } from './io-uring.ts'
+import { watchDescriptor } from './watched-descriptor.ts'
 
 const IORING_OP_POLL_ADD = 6
 const IORING_OP_ASYNC_CANCEL = 14
@@ -18,13 +18,8 @@ const POLLIN = 1
 const CANCEL = 0x100
 /** Of the completions that a cancellation brings; there are fewer. */
 const MAX_ENDINGS = 32
-const AF_UNIX = 1
-const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000
-const O_CLOEXEC = 0o2000000
-const EFD_NONBLOCK_CLOEXEC = 0o4000 | O_CLOEXEC
+const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
 const ENTRIES = 8
-/** Larger than what is read, so that libuv doesn't ask for more. */
-const READ_BYTES = 16
 
 export interface Readable {
   readonly fd: number
@@ -35,7 +30,7 @@ export interface Readable {
 export class ReadableWatch {
   readonly #readables: readonly Readable[]
   readonly #ring: IoUring
-  readonly #socket: Socket
+  readonly #eventfd: Socket
   /** By place in `#readables`: to be read in the loop's next turn. */
   readonly #busy: boolean[]
   /** Under way in the ring. */
@@ -49,7 +44,7 @@ export class ReadableWatch {
     this.#busy = readables.map(() => false)
     this.#ring = new IoUring(ENTRIES, 2 * ENTRIES)
     try {
-      this.#socket = this.#overEventfd()
+      this.#eventfd = this.#overEventfd()
     } catch (error) {
       this.#ring.close()
       throw error
@@ -63,7 +58,7 @@ export class ReadableWatch {
     if (this.#isClosed) return
     this.#isClosed = true
     if (this.#immediate !== null) clearImmediate(this.#immediate)
-    this.#socket.destroy()
+    this.#eventfd.destroy()
     // A ring that is closed goes later, and would hold the descriptors' files as long: ports, interfaces.
     this.#ring.push(IORING_OP_ASYNC_CANCEL, 0, 0, -1, 0, 0, CANCEL_ALL_OF_ANY, CANCEL, 0)
     for (let rounds = 0; this.#polls > 0 && rounds < MAX_ENDINGS; rounds++) {
@@ -74,30 +69,17 @@ export class ReadableWatch {
   }
 
   #overEventfd(): Socket {
-    const calls = systemCalls()
-    const fd = check(calls.socket(AF_UNIX, SOCK_STREAM_NONBLOCK_CLOEXEC, 0), 'socket')
-    const eventfd = check(calls.eventfd(0, EFD_NONBLOCK_CLOEXEC), 'eventfd')
-    try {
-      const onread = { buffer: Buffer.alloc(READ_BYTES), callback: () => this.#woken() }
-      // Undocumented: without it the socket is watched before the eventfd is in its place.
-      const options = { fd, readable: true, writable: false, onread, manualStart: true }
-      const socket = new Socket(options)
-      check(calls.dup3(eventfd, fd, O_CLOEXEC), 'dup3')
-      this.#ring.registerEventfd(fd)
-      socket.on('error', () => undefined)
-      socket.resume()
-      return socket
-    } finally {
-      closeSync(eventfd)
-    }
+    const eventfd = check(systemCalls().eventfd(0, EFD_NONBLOCK_CLOEXEC), 'eventfd')
+    // The ring keeps the eventfd itself, whatever its number becomes.
+    this.#ring.registerEventfd(eventfd)
+    return watchDescriptor(eventfd, this.#woken).resume()
   }
 
-  readonly #woken = (): boolean => {
-    if (this.#isClosed) return true
+  readonly #woken = (): void => {
+    if (this.#isClosed) return
     this.#ring.enter(0)
     this.#reap()
     this.#turn()
-    return true
   }
 
   #reap(): void {

@@ -16,17 +16,17 @@ const O_CLOEXEC = 0o2000000
 const READ_BYTES = 16
 
 /**
- * `woken`: something was read; one that can't be read closes the socket instead. Takes `descriptor` over: who destroys the
+ * `woken`: so many bytes were read into `buffer`; one that can't be read closes the socket instead. Takes `descriptor` over: who destroys the
  * socket closes it. Nothing is watched before `resume()`. @throws NearcastError kernel.call-failed
  */
-export function watchDescriptor(descriptor: number, woken: () => void): Socket {
+export function watchDescriptor(descriptor: number, woken: (bytes: number) => void, buffer: Uint8Array = Buffer.alloc(READ_BYTES)): Socket {
   const calls = systemCalls()
   try {
     const fd = check(calls.socket(AF_UNIX, SOCK_STREAM_NONBLOCK_CLOEXEC, 0), 'socket')
     const onread = {
-      buffer: Buffer.alloc(READ_BYTES),
-      callback: () => {
-        woken()
+      buffer,
+      callback: (bytes: number) => {
+        woken(bytes)
         return true
       },
     }

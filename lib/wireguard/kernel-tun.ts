@@ -1,66 +1,84 @@
 /**
- * A TUN interface of the system as the seam `Tun`. Needs Linux, `/dev/net/tun` and CAP_NET_ADMIN in the user namespace
- * that owns the network: as an ordinary user, in a namespace of one's own. Addresses and routes are whoever's who calls.
+ * A TUN interface of the system as the seam `Tun`: many segments of a TCP stream come and go as one packet (tcp-segments.ts).
+ * Needs Linux, `/dev/net/tun` and CAP_NET_ADMIN in the user namespace that owns the network: as an ordinary user, in a namespace
+ * of one's own. Addresses and routes are whoever's who calls.
  */
-import { closeSync, writeSync } from 'node:fs'
-import { Worker } from 'node:worker_threads'
-import { check, systemCalls } from '../kernel/ffi.ts'
+import type { Socket } from 'node:net'
 import { TunDevice } from '../kernel/tun-device.ts'
+import { watchDescriptor } from '../kernel/watched-descriptor.ts'
 import { DEFAULT_MTU } from './constants.ts'
+import { split, TcpRow, VIRTIO_HEADER_BYTES } from './tcp-segments.ts'
 import type { Tun } from './tun.ts'
-import type { TunReaderData } from './tun-reader.ts'
-import { TunRing } from './tun-ring.ts'
 
-const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
+/** The largest packet with its header, and more. */
+const BUFFER_BYTES = 17 * 4096
+/** Each may be a row of forty; then what came from the network has its turn. */
+const READS_PER_TURN = 16
 
 export class KernelTun implements Tun {
   readonly mtu: number
   readonly #device: TunDevice
-  readonly #ring: TunRing
-  #reader: { readonly worker: Worker; readonly stopFd: number } | null = null
+  readonly #incoming = new Uint8Array(BUFFER_BYTES)
+  readonly #outgoing = new Uint8Array(BUFFER_BYTES)
+  readonly #row = new TcpRow(this.#outgoing)
+  #watch: Socket | null = null
+  #isScheduled = false
+  #isClosed = false
 
   /** Made at once, in the network namespace of the calling thread. `name`: `wg0`, or `wg%d` for the next free one. @throws NearcastError wireguard.tun-unavailable, kernel.* */
   constructor(name: string, mtu = DEFAULT_MTU) {
     this.mtu = mtu
     this.#device = new TunDevice(name, mtu)
-    this.#ring = TunRing.make(mtu)
   }
 
   get name(): string {
     return this.#device.name
   }
 
-  open(send: (packet: Uint8Array) => void): Promise<void> {
-    const stopFd = check(systemCalls().eventfd(0, EFD_NONBLOCK_CLOEXEC), 'eventfd')
-    const data: TunReaderData = { fd: this.#device.fd, stopFd, memory: this.#ring.memory, maxPacketBytes: this.mtu }
-    const worker = new Worker(new URL(`./tun-reader${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url), { workerData: data })
-    const take = (): void => {
-      // Datagrams that came meanwhile have their turn in between.
-      if (this.#ring.take(send)) setImmediate(take)
-    }
-    worker.on('message', take)
-    this.#reader = { worker, stopFd }
-    return new Promise((resolve, reject) => {
-      worker.once('online', resolve)
-      worker.once('error', reject)
-    })
+  /** @throws NearcastError kernel.* */
+  // oxlint-disable-next-line require-await -- a throw is to become a rejection
+  async open(send: (packet: Uint8Array) => void): Promise<void> {
+    this.#watch = watchDescriptor(this.#device.duplicate(), (bytes) => this.#take(bytes, send), this.#incoming).resume()
   }
 
+  /** What follows in the same turn of the loop may join it. */
   write(packet: Uint8Array): boolean {
-    return this.#device.write(packet)
+    if (this.#isClosed || packet.length === 0) return false
+    if (!this.#row.add(packet)) {
+      this.#flush()
+      this.#row.add(packet)
+    }
+    if (!this.#isScheduled) {
+      this.#isScheduled = true
+      queueMicrotask(this.#flushScheduled)
+    }
+    return true
   }
 
-  async close(): Promise<void> {
-    const reader = this.#reader
-    this.#reader = null
-    if (reader !== null) {
-      const ended = new Promise((resolve) => reader.worker.once('exit', resolve))
-      this.#ring.stop()
-      writeSync(reader.stopFd, new Uint8Array(new BigUint64Array([1n]).buffer))
-      // Both descriptors are in use until the thread has ended.
-      await ended
-      closeSync(reader.stopFd)
-    }
+  close(): Promise<void> {
+    this.#isClosed = true
+    this.#watch?.destroy()
     this.#device.close()
+    return Promise.resolve()
+  }
+
+  /** The first has been read already. */
+  #take(bytes: number, send: (packet: Uint8Array) => void): void {
+    let length = bytes
+    for (let count = 1; length > VIRTIO_HEADER_BYTES && !this.#isClosed; count++) {
+      split(this.#incoming.subarray(0, length), send)
+      if (this.#isClosed || count === READS_PER_TURN) return
+      length = this.#device.read(this.#incoming)
+    }
+  }
+
+  readonly #flushScheduled = (): void => {
+    this.#isScheduled = false
+    this.#flush()
+  }
+
+  #flush(): void {
+    if (this.#row.isEmpty || this.#isClosed) return
+    this.#device.write(this.#outgoing, this.#row.finish())
   }
 }

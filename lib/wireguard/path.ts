@@ -1,17 +1,14 @@
 /**
- * How packets of a device come and go. The fast path moves many with one call of the kernel (`SegmentedUdpBind`, `OffloadTun`)
- * and needs a Linux with io_uring; the portable one moves one at a time through Node (`UdpBind`, `KernelTun`). The same on the
- * wire: hosts with either talk with each other.
+ * How datagrams of a device come and go. The fast path moves many with one call of the kernel (`SegmentedUdpBind`) and needs a
+ * Linux with io_uring; the portable one moves one at a time through Node (`UdpBind`). The same on the wire: hosts with either
+ * talk with each other.
  */
 import { NearcastError } from '../errors.ts'
 import type { Support } from '../kernel/ffi.ts'
 import { probeIoUring } from '../kernel/io-uring-probe.ts'
 import { probeUdpRows } from '../kernel/udp-socket.ts'
 import type { Bind } from './bind.ts'
-import { KernelTun } from './kernel-tun.ts'
-import { OffloadTun } from './offload-tun.ts'
 import { SegmentedUdpBind } from './segmented-udp-bind.ts'
-import type { Tun } from './tun.ts'
 import { UdpBind } from './udp-bind.ts'
 import type { UdpBindOptions } from './udp-bind.ts'
 import type { WantedPath } from './wanted-path.ts'
@@ -39,9 +36,4 @@ export function choosePath(wanted: WantedPath, probe: () => Support = probeFastP
 
 export function udpBind({ name }: PathChoice, options: UdpBindOptions): Bind {
   return name === 'fast' ? new SegmentedUdpBind(options) : new UdpBind(options)
-}
-
-/** @throws NearcastError wireguard.tun-unavailable, kernel.* */
-export function kernelTun({ name }: PathChoice, interfaceName: string, mtu: number): Tun & { readonly name: string } {
-  return name === 'fast' ? new OffloadTun(interfaceName, mtu) : new KernelTun(interfaceName, mtu)
 }

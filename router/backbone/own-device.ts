@@ -2,7 +2,8 @@
 import { bindUdp } from '../../lib/kernel/listen.ts'
 import { Device } from '../../lib/wireguard/device.ts'
 import type { PathChoice } from '../../lib/wireguard/path.ts'
-import { kernelTun, udpBind } from '../../lib/wireguard/path.ts'
+import { KernelTun } from '../../lib/wireguard/kernel-tun.ts'
+import { udpBind } from '../../lib/wireguard/path.ts'
 import type { PeerOptions, PeerStatus } from '../../lib/wireguard/peer.ts'
 import type { BackboneDevice, BackboneDeviceOptions } from './backbone-device.ts'
 import { FarewellTun } from './farewell-tun.ts'
@@ -23,7 +24,7 @@ export class OwnDevice implements BackboneDevice {
 
   private constructor({ path, name, mtu, listen, mark, privateKey, admit, onFarewell }: OwnDeviceOptions) {
     this.path = path
-    this.#tun = new FarewellTun(kernelTun(path, name, mtu), onFarewell)
+    this.#tun = new FarewellTun(new KernelTun(name, mtu), onFarewell)
     this.#device = new Device({ privateKey, bind: udpBind(path, { fd: bindUdp(listen.host, listen.port, mark).fd }), tun: this.#tun, admit })
   }
 

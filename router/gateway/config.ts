@@ -41,7 +41,7 @@ export const gatewayConfig = z.strictObject({
     .strictObject({
       /** UDP: `host:port`, or `fd:N` inherited from the starter. */
       listen: z.array(listen).min(1).max(8).default(['0.0.0.0:51820', '[::]:51820']),
-      /** How packets come and go: `auto` takes the fast path where the kernel has it. */
+      /** How datagrams come and go: `auto` takes the fast path where the kernel has it. */
       path: z.enum(WANTED_PATHS).default('auto'),
       /** Beyond, those who ask for a handshake are asked for a cookie. */
       handshakesPerSecond: z.int().min(1).max(100_000).default(200),

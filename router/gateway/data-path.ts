@@ -11,9 +11,9 @@ import { parseListen } from '../../lib/listen.ts'
 import type { Bind } from '../../lib/wireguard/bind.ts'
 import { Device } from '../../lib/wireguard/device.ts'
 import type { DropReason } from '../../lib/wireguard/drops.ts'
-import { kernelTun, udpBind } from '../../lib/wireguard/path.ts'
+import { KernelTun } from '../../lib/wireguard/kernel-tun.ts'
+import { udpBind } from '../../lib/wireguard/path.ts'
 import type { PathChoice } from '../../lib/wireguard/path.ts'
-import type { Tun } from '../../lib/wireguard/tun.ts'
 import type { GatewayConfig } from './config.ts'
 import { GuardedTun } from './guarded-tun.ts'
 import type { InnerDrop } from './inner-packets.ts'
@@ -44,7 +44,7 @@ export interface DataPathState {
 }
 
 export class DataPath {
-  readonly #tun: Tun & { readonly name: string }
+  readonly #tun: KernelTun
   readonly #guarded: GuardedTun
   readonly #sockets: GatewayWebSocketBind | null
   readonly #device: Device
@@ -56,7 +56,7 @@ export class DataPath {
   /** `privateKey` is zeroed. @throws NearcastError wireguard.tun-unavailable, kernel.* */
   constructor({ path, prefix, wireguard, websocket, tun: { name, mtu } }: DataPathOptions, privateKey: Uint8Array) {
     const { handshakesPerSecond, maxPeers, idleSeconds, listen } = wireguard
-    this.#tun = kernelTun(path, name, mtu)
+    this.#tun = new KernelTun(name, mtu)
     this.#guarded = new GuardedTun(this.#tun, prefix)
     this.#sockets = webSocketBind(websocket)
     const bind = new JoinedBind([...listen.map((place) => bindOf(place, path)), ...(this.#sockets === null ? [] : [this.#sockets])])

@@ -5,6 +5,8 @@ import { encodeKey } from '../../lib/wireguard/keys.ts'
 import { endChild, LEFT, RIGHT, WireguardPair } from '../support/wireguard-pair.ts'
 import type { Side } from '../support/wireguard-pair.ts'
 
+/** A machine that others load takes seconds to start a program, and there are many here. */
+const PATIENCE_MS = 60_000
 const opened = await WireguardPair.open()
 const forbidden = typeof opened === 'string' ? opened : false
 
@@ -22,38 +24,37 @@ afterAll(async () => {
 
 const named = (name: string): string => `${name}${forbidden === false ? '' : ` (skipped: ${forbidden})`}`
 
-test.skipIf(forbidden !== false).each(['auto', 'portable'] as const)(named('we begin: ping and TCP both ways, over IPv4, path %s'), async (path) => {
+test.skipIf(forbidden !== false).each(['auto', 'portable'] as const)(named('we begin: ping and TCP both ways, over IPv4, path %s'), { timeout: PATIENCE_MS }, async (path) => {
   pair().startTheirs({})
   const ours = await pair().startOurs({ weKnow: true, path })
   pair().ping(LEFT, RIGHT)
   pair().ping(RIGHT, LEFT)
   expect(await pair().transfer(LEFT, RIGHT, 3_000_000)).toBe('whole')
   expect(await pair().transfer(RIGHT, LEFT, 3_000_000)).toBe('whole')
-  expect(await pair().transfer(LEFT, RIGHT, 1_000_000, 'inside4')).toBe('whole')
-  expect(await pair().transfer(RIGHT, LEFT, 1_000_000, 'inside4')).toBe('whole')
   const { peers } = await ours.ask()
   expect(peers[0]?.lastHandshakeMs).toBeTypeOf('number')
   expect(peers[0]?.receivedBytes).toBeGreaterThan(3_000_000)
 })
 
-test.skipIf(forbidden !== false)(named('they begin: a preshared key, over IPv6'), async () => {
+test.skipIf(forbidden !== false)(named('they begin: a preshared key, over IPv6; IPv4 inside'), { timeout: PATIENCE_MS }, async () => {
   const presharedKey = encodeKey(randomBytes(32))
   pair().startTheirs({ theyKnow: true, presharedKey, family: 'ipv6' })
   const ours = await pair().startOurs({ presharedKey, family: 'ipv6' })
   pair().ping(RIGHT, LEFT)
   pair().ping(LEFT, RIGHT)
   expect((await ours.ask()).peers[0]?.endpoint).toMatchObject({ host: RIGHT.ipv6 })
-  expect(await pair().transfer(RIGHT, LEFT, 500_000)).toBe('whole')
+  expect(await pair().transfer(RIGHT, LEFT, 500_000, 'inside4')).toBe('whole')
+  expect(await pair().transfer(LEFT, RIGHT, 500_000, 'inside4')).toBe('whole')
 })
 
-test.skipIf(forbidden !== false)(named('a wrong preshared key lets nothing pass'), async () => {
+test.skipIf(forbidden !== false)(named('a wrong preshared key lets nothing pass'), { timeout: PATIENCE_MS }, async () => {
   pair().startTheirs({ presharedKey: encodeKey(randomBytes(32)) })
   const ours = await pair().startOurs({ weKnow: true, presharedKey: encodeKey(randomBytes(32)) })
   expect(() => pair().run(LEFT, 'ping', '-6', '-c', '2', '-i', '0.2', '-W', '1', RIGHT.inside)).toThrow()
   expect((await ours.ask()).peers[0]?.lastHandshakeMs).toBeNull()
 })
 
-test.skipIf(forbidden !== false)(named('roaming: either side gets another address'), async () => {
+test.skipIf(forbidden !== false)(named('roaming: either side gets another address'), { timeout: PATIENCE_MS }, async () => {
   const move = (side: Side, from: string, to: string): void => {
     pair().run(side, 'sh', '-euc', `ip addr del ${from}/24 dev veth0; ip addr add ${to}/24 dev veth0`)
   }
@@ -75,7 +76,7 @@ test.skipIf(forbidden !== false)(named('roaming: either side gets another addres
   }
 })
 
-test.skipIf(forbidden !== false)(named('either side restarts'), async () => {
+test.skipIf(forbidden !== false)(named('either side restarts'), { timeout: PATIENCE_MS }, async () => {
   const options = { weKnow: true, theyKnow: true, keepaliveSeconds: 1 }
   let theirs = pair().startTheirs(options)
   let ours = await pair().startOurs(options)

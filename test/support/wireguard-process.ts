@@ -6,10 +6,10 @@
 import { createInterface } from 'node:readline'
 import { spawnSync } from 'node:child_process'
 import { z } from 'zod'
-import { DEFAULT_MTU } from '../../lib/wireguard/constants.ts'
 import { Device } from '../../lib/wireguard/device.ts'
 import { decodeKey } from '../../lib/wireguard/keys.ts'
-import { choosePath, kernelTun, udpBind } from '../../lib/wireguard/path.ts'
+import { KernelTun } from '../../lib/wireguard/kernel-tun.ts'
+import { choosePath, udpBind } from '../../lib/wireguard/path.ts'
 import { WANTED_PATHS } from '../../lib/wireguard/wanted-path.ts'
 
 const settingsSchema = z.strictObject({
@@ -29,7 +29,7 @@ export type WireguardSettings = z.infer<typeof settingsSchema>
 
 const { privateKey, port, path, addresses, peer } = settingsSchema.parse(JSON.parse(process.argv[2] ?? ''))
 const chosen = choosePath(path)
-const tun = kernelTun(chosen, 'wg0', DEFAULT_MTU)
+const tun = new KernelTun('wg0')
 const device = new Device({ privateKey: decodeKey(privateKey), bind: udpBind(chosen, { port }), tun })
 await device.open()
 const { publicKey, presharedKey, endpoint, allowedIps, persistentKeepaliveSeconds } = peer

@@ -9,7 +9,6 @@ import { formatPrefix, parsePrefix } from '../../lib/wireguard/prefix.ts'
 import type { Prefix } from '../../lib/wireguard/prefix.ts'
 import { isLater, timestampAfter } from '../../lib/wireguard/tai64n.ts'
 import { PeerTimers } from '../../lib/wireguard/timers.ts'
-import { TunRing } from '../../lib/wireguard/tun-ring.ts'
 import { Random, testSeed } from '../support/random.ts'
 
 const random = new Random(testSeed('wireguard-parts'))
@@ -234,39 +233,4 @@ test('IP packets say how long they are, and are not believed beyond what came', 
   expect(ipShape(ipv4.subarray(0, 19))).toBeNull()
   expect(ipShape(Uint8Array.from({ length: 39 }, () => 0x60))).toBeNull()
   expect(ipShape(Uint8Array.from({ length: 64 }, () => 0x50))).toBeNull()
-})
-
-test('the ring between two threads: in order, whole, never more than it holds', () => {
-  const writer = TunRing.make(1420)
-  const reader = TunRing.over(writer.memory)
-  const [put, taken]: [number[], number[]] = [[], []]
-  for (let round = 0; round < 3_000; round++) {
-    if (random.below(2) === 0 && writer.hasRoom(0)) {
-      const length = random.below(1421)
-      writer.put(Uint8Array.from({ length }, () => length & 0xff))
-      put.push(length)
-      expect(writer.mustTell()).toBe(true)
-      expect(writer.mustTell()).toBe(false)
-      reader.take(() => taken.push(-1))
-      expect(taken.pop()).toBe(-1)
-      taken.push(length)
-    } else if (writer.hasRoom(0)) {
-      const burst = random.below(300)
-      let filled = 0
-      while (filled < burst && writer.hasRoom(0)) {
-        writer.put(Uint8Array.from({ length: filled + 1 }, () => filled & 0xff))
-        put.push(filled + 1)
-        filled++
-      }
-      expect(filled).toBeLessThanOrEqual(256)
-      while (reader.take((packet) => taken.push(packet.every((byte) => byte === ((packet.length - 1) & 0xff)) ? packet.length : -2)));
-    }
-  }
-  expect(taken).toEqual(put)
-  for (let count = 0; count < 256; count++) writer.put(new Uint8Array(1))
-  expect(writer.hasRoom(1)).toBe(false)
-  reader.take(() => {})
-  expect(writer.hasRoom(0)).toBe(true)
-  writer.stop()
-  expect(reader.isStopped).toBe(true)
 })
