@@ -44,6 +44,7 @@ export const redisObject = z.looseObject({
   plan: z.string().optional(),
   limits: z.record(z.string(), z.number()).optional(),
   eviction: z.boolean().optional(),
+  autoUpgrade: z.boolean().optional(),
   /** So many kept; absent: none taken. */
   dailyBackups: z.number().optional(),
   createdAt: z.string().optional(),

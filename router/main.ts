@@ -21,11 +21,14 @@ import { createListener } from './registry/api/http.ts'
 import { routerMetrics } from './metrics.ts'
 import { apiRoutes } from './registry/api/routes.ts'
 import { openRegistry } from './registry/registry.ts'
-import type { Registry } from './registry/registry.ts'
+import { askAgent } from './registry/agent-questions.ts'
+import type { UpgradesOptions } from './registry/upgrades.ts'
+import { Upgrades } from './registry/upgrades.ts'
 import { storeCommand } from './store-command.ts'
 
-/** How often it is looked whether a daily backup is due. */
-const BACKUPS_INTERVAL_MS = 60_000
+/** How often it is looked whether a daily backup is due, or a database at a limit of its plan. */
+const ROUND_INTERVAL_MS = 60_000
+const STATISTICS_MS = 3000
 
 async function run(config: RouterConfig): Promise<void> {
   const { id, stateDir, prefix, quotas, plans, defaultPlan } = config
@@ -60,27 +63,31 @@ async function run(config: RouterConfig): Promise<void> {
     lifecycle.started('admin', () => server.close())
     admin = server.port
   }
-  const daily = dailyBackups(registry, log)
+  const daily = everyRound('daily backups', () => registry.backups.tick(), log)
   lifecycle.started('daily backups', () => clearInterval(daily))
+  const statisticsOf: UpgradesOptions['statisticsOf'] = (node, service) => askAgent(registry, node, 'redis.statistics', { service }, STATISTICS_MS).catch(() => null)
+  const upgrades = new Upgrades({ store: registry.store, plans: registry.plans, log, statisticsOf })
+  const upgrading = everyRound('upgrades', () => upgrades.tick(), log)
+  lifecycle.started('upgrades', () => clearInterval(upgrading))
   announceReady(lifecycle)
   log.info({ id, api: api.port, feed: feed.port, admin, revision: registry.store.revision }, 'ready')
   keepCompiled()
 }
 
 /** One round at a time: a backup may take longer than the interval. */
-function dailyBackups({ backups }: Registry, log: Logger): NodeJS.Timeout {
+function everyRound(what: string, tick: () => Promise<void>, log: Logger): NodeJS.Timeout {
   let busy = false
   const round = async (): Promise<void> => {
     if (busy) return
     busy = true
     try {
-      await backups.tick()
+      await tick()
     } catch (error) {
-      log.error({ error: asNearcastError(error).message }, 'daily backups')
+      log.error({ error: asNearcastError(error).message }, what)
     }
     busy = false
   }
-  return setInterval(() => void round(), BACKUPS_INTERVAL_MS).unref()
+  return setInterval(() => void round(), ROUND_INTERVAL_MS).unref()
 }
 
 try {

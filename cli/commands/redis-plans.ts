@@ -22,11 +22,12 @@ const LIMITS = [
   ['scriptMs', '--script-ms <count>', 'a script that runs longer is ended'],
 ] as const
 
-export type SizeOptions = Readonly<Record<string, unknown>> & { readonly plan?: string; readonly eviction?: string; readonly maxMemory?: number | typeof NONE }
+export type SizeOptions = Readonly<Record<string, unknown>> & { readonly plan?: string; readonly eviction?: string; readonly autoUpgrade?: string; readonly maxMemory?: number | typeof NONE }
 
 export function addSizeOptions(command: Command): Command {
   command.option('--plan <plan>', '"nearcast redis plans" lists them; none (operators) ends its plan and its limits')
   command.addOption(new Option('--eviction <state>', 'when it is full, keys go instead of writes being refused').choices(['on', 'off']))
+  command.addOption(new Option('--auto-upgrade <state>', 'at a limit of its plan it goes on to the next one').choices(['on', 'off']))
   command.option('--max-memory <bytes>', 'data size (operators): 100M, 1G', amount)
   for (const [, flag, about] of LIMITS) command.option(flag, `${about} (operators; none ends it)`, amount)
   return command
@@ -34,19 +35,20 @@ export function addSizeOptions(command: Command): Command {
 
 /** What of it was said, as the API takes it. */
 export function sizeBody(options: SizeOptions): Record<string, unknown> {
-  const { plan, eviction, maxMemory } = options
+  const { plan, eviction, autoUpgrade, maxMemory } = options
   const given = LIMITS.map(([member, flag]) => [member, options[optionName(flag)]] as const).filter(([, value]) => value !== undefined)
   return {
     ...(plan !== undefined && { plan: plan === NONE ? null : plan }),
     ...(eviction !== undefined && { eviction: eviction === 'on' }),
+    ...(autoUpgrade !== undefined && { autoUpgrade: autoUpgrade === 'on' }),
     ...(maxMemory !== undefined && { maxMemoryBytes: maxMemory === NONE ? null : maxMemory }),
     ...(given.length > 0 && { limits: Object.fromEntries(given.map(([member, value]) => [member, value === NONE ? null : value])) }),
   }
 }
 
-export function sizeFacts({ plan, limits, eviction, maxMemoryBytes }: RedisObject): [string, string][] {
+export function sizeFacts({ plan, limits, eviction, maxMemoryBytes, autoUpgrade }: RedisObject): [string, string][] {
   return [
-    ['plan', plan ?? 'none'],
+    ['plan', `${plan ?? 'none'}${autoUpgrade === true ? '; the next one at a limit' : ''}`],
     ['data size', `${maxMemoryBytes} bytes, ${eviction === true ? 'then keys go' : 'then writes are refused'}`],
     ['limits', limitsText(limits)],
   ]

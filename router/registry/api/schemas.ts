@@ -76,6 +76,7 @@ export const redisChangeBody = z.strictObject({
   eviction: eviction.optional(),
   limits: redisLimitsChange.optional(),
   maxMemoryBytes: maxMemory.optional().meta({ description: 'Operators only.' }),
+  autoUpgrade: z.boolean().optional().meta({ description: 'When it meets a limit of its plan, it goes on to the next one that gives more of that, in the order of GET /v1/plans.' }),
   allowedSources: z
     .array(z.string().max(64).refine((text) => parseSource(text) !== null, 'write an address or a subnet: 192.0.2.7, 10.0.0.0/8, fdaa:0:1::/48'))
     .min(1)

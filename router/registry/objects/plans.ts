@@ -31,10 +31,11 @@ export interface SizeChange {
   readonly limits?: RedisLimitsChange | undefined
   readonly eviction?: boolean | undefined
   readonly maxMemoryBytes?: number | undefined
+  readonly autoUpgrade?: boolean | undefined
 }
 
 /** In this order: what is said beside a plan is changed upon it. @throws NearcastError redis.plan-unknown */
-export function setSize(transaction: StoreTransaction, id: string, { plan, limits, eviction, maxMemoryBytes }: SizeChange, plans: Plans): void {
+export function setSize(transaction: StoreTransaction, id: string, { plan, limits, eviction, maxMemoryBytes, autoUpgrade }: SizeChange, plans: Plans): void {
   const service = transaction.get('services', id)
   if (service?.redis === undefined) return
   let redis: Redis = service.redis
@@ -42,6 +43,7 @@ export function setSize(transaction: StoreTransaction, id: string, { plan, limit
   if (limits !== undefined) redis = withLimits(redis, { ...redis.limits, ...limits })
   if (eviction !== undefined) redis = withEviction(redis, eviction)
   if (maxMemoryBytes !== undefined) redis = { ...redis, maxMemoryBytes }
+  if (autoUpgrade !== undefined) redis = withAutoUpgrade(redis, autoUpgrade)
   transaction.put('services', { ...service, redis })
 }
 
@@ -64,6 +66,10 @@ function withLimits({ limits: _before, ...redis }: Redis, limits: RedisLimitsCha
 
 function withEviction({ eviction: _before, ...redis }: Redis, eviction: boolean): Redis {
   return eviction ? { ...redis, eviction } : redis
+}
+
+function withAutoUpgrade({ autoUpgrade: _before, ...redis }: Redis, autoUpgrade: boolean): Redis {
+  return autoUpgrade ? { ...redis, autoUpgrade } : redis
 }
 
 function findPlan({ plans }: Plans, name: string): RedisPlan {
