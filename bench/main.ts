@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { machine } from './machine.ts'
+import { fifty, keepers } from './peers/data-nodes.ts'
 import { haproxy } from './peers/haproxy.ts'
 import { nearcast, portable } from './peers/nearcast.ts'
 import { nginx } from './peers/nginx.ts'
@@ -37,7 +38,7 @@ interface Subject {
 
 const SUBJECTS: Readonly<Record<string, Subject>> = {
   proxy: { peers: [nearcast, haproxy, nginx, pipe, portable, wholePath], scenarios: [saturated, twoThreads, calm, connections, bulk, crowded, failover, idle, wholePathRequests], ours: [nearcast, wholePath] },
-  redis: { peers: [agentPassing, agentReading, agentResting, agentCrowded, haproxy], scenarios: REDIS_SCENARIOS, ours: [agentPassing, agentReading, agentResting, agentCrowded] },
+  redis: { peers: [agentPassing, agentReading, agentResting, agentCrowded, keepers, fifty, haproxy], scenarios: REDIS_SCENARIOS, ours: [agentPassing, agentReading, agentResting, agentCrowded, keepers, fifty] },
 }
 const USAGE = Object.entries(SUBJECTS)
   .map(([name, { scenarios }]) => `usage: npm run bench -- ${name} [--rounds n] [--only ${scenarios.map(({ id }) => id).join(',')}] [--quick] [--json]${name === 'proxy' ? ' [--write]' : ''}`)

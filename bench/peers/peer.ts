@@ -2,6 +2,7 @@
  * A program under test: something that listens on a Flycast address, tells who the client is in a PROXY header, and carries
  * the bytes to the same backend as all others. One thread each; only its own process is measured.
  */
+import type { DataNode } from '../../test/support/data-node.ts'
 import type { World } from '../world.ts'
 
 export interface RunningPeer {
@@ -14,6 +15,8 @@ export interface RunningPeer {
   readonly twoThreadsPort?: number
   /** The password of the database behind it, if it has one. */
   readonly password?: string
+  /** Agents in the bench's own process. */
+  readonly nodes?: readonly DataNode[]
   /** Of an agent. */
   readonly metricsPort?: number
   stop(): Promise<void>

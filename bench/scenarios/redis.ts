@@ -5,6 +5,7 @@ import { load } from '../benchmark-client.ts'
 import { cpuTime } from '../process-usage.ts'
 import type { RunningPeer } from '../peers/peer.ts'
 import type { Scenario } from '../scenario.ts'
+import { drill, statistics } from './agents.ts'
 import { ADDRESS } from '../world.ts'
 import { neighbours } from './neighbours.ts'
 
@@ -86,4 +87,6 @@ export const REDIS_SCENARIOS: readonly Scenario[] = [
   revival(10_000, 20),
   revival(100_000, null),
   neighbours,
+  drill,
+  statistics,
 ]
