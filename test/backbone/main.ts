@@ -113,6 +113,8 @@ await t.test('between regions passes nothing but the backbone', async (step) => 
   step.same([...kinds], ['backbone'], 'every packet is sealed: hop, replication, feed, probes, and what goes to the foreign node')
   step.equal(marked, 0, 'and nothing is to be seen in it')
   step.ok(packets > 20, `among ${packets} packets`)
+  const big = 'head -c 2000000 /dev/zero | tr "\\0" x | redis-cli --no-auth-warning -u $URL -x set big; redis-cli --no-auth-warning -u $URL get big | wc -c'
+  step.equal((await cluster.run('acme/mad', ['sh', '-c', big], { URL: remote.url })).stdout.trim(), 'OK\n2000001', 'what is longer than a packet comes through whole')
 })
 
 await t.test('keys change, hosts go and come, and nobody notices', async (step) => {
