@@ -1,6 +1,6 @@
 /** Engines that go on when their agent ends, and what the next agent makes of them: with real redis-server. */
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
@@ -49,6 +49,16 @@ async function firstAgent(dataDir: string, rows = ROWS): Promise<{ readonly pid:
 /** Whatever becomes of the test. */
 function endLater(pid: number): void {
   closing.push(() => killIfRuns(pid, 'nearcast db'))
+}
+
+/** The same program, as another file. */
+function anotherServer(pid: number): string {
+  const place = directory()
+  // Engines run under a uid of their own.
+  chmodSync(place, 0o755)
+  copyFileSync(`/proc/${pid}/exe`, join(place, 'redis-server'))
+  chmodSync(join(place, 'redis-server'), 0o755)
+  return join(place, 'redis-server')
 }
 
 async function dialer(socket: string): Promise<HopDialer> {
@@ -112,14 +122,15 @@ test.skipIf(forbidden)('what changed while no agent was there holds for the engi
 })
 
 test.skipIf(forbidden)('one that another agent knows, another program runs, or that answers nobody is replaced, with its data', async () => {
-  for (const what of ['stranger', 'silent'] as const) {
+  for (const what of ['stranger', 'silent', 'upgraded'] as const) {
     const dataDir = directory()
     const agent = await firstAgent(dataDir)
     expect(await (await dialer(agent.socket)).command('db', ADDRESS, 'pw', 'SET k v')).toBe('+OK\r\n')
     await agent.end()
     const { pid } = agent
     if (what === 'silent') process.kill(pid, 'SIGSTOP')
-    const node = await nextAgent(dataDir, { silentTimeoutMs: 500 }, what === 'stranger' ? 'of another agent' : '')
+    const server = what === 'upgraded' ? { server: anotherServer(pid) } : {}
+    const node = await nextAgent(dataDir, { silentTimeoutMs: 500, ...server }, what === 'stranger' ? 'of another agent' : '')
     await node.feed(...ROWS)
     await node.available('db')
     expect(node.enginePid('db')).not.toBe(pid)
