@@ -25,7 +25,7 @@ const container = z.looseObject({
   command: z.array(z.string()),
   env: z.array(z.looseObject({ name: z.string() })).default([]),
   ports: z.array(z.looseObject({ name: z.string(), containerPort: z.int() })),
-  securityContext: z.looseObject({ readOnlyRootFilesystem: z.literal(true), capabilities: z.looseObject({ drop: z.tuple([z.literal('ALL')]) }) }),
+  securityContext: z.looseObject({ readOnlyRootFilesystem: z.literal(true), capabilities: z.looseObject({ drop: z.tuple([z.literal('ALL')]), add: z.array(z.string()).default([]) }) }),
   volumeMounts: z.array(z.looseObject({ name: z.string() })),
 })
 const workload = z.looseObject({
@@ -103,4 +103,12 @@ test.each(['router', 'proxy', 'agent', 'gateway', 'backbone'] as const)('%s.yaml
   } finally {
     rmSync(directory, { recursive: true })
   }
+})
+
+test('an agent has the same capabilities in a container and under systemd: each of them is needed for its databases', () => {
+  const agent = documents('agent.yaml').find(({ kind }) => kind === 'StatefulSet')
+  const added = workload.parse(agent).spec.template.spec.containers[0]?.securityContext.capabilities.add ?? []
+  const unit = readFileSync(join(DIRECTORY, '../systemd/nearcast-agent.service'), 'utf8')
+  const bounded = /^CapabilityBoundingSet=(.*)$/m.exec(unit)?.[1]?.split(' ') ?? []
+  expect(added.map((name) => `CAP_${name}`).toSorted()).toEqual(bounded.toSorted())
 })
