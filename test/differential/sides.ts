@@ -18,10 +18,12 @@ export interface Sides {
 
 /** A machine that is busy elsewhere makes no database unavailable. */
 const PATIENT = { healthIntervalMs: 10_000, readyTimeoutMs: 10_000 }
+/** How often an engine looks who has waited long enough. */
+const HZ = '100'
 const HERE = [{ node: 'mad', role: 'primary' as const }]
 
 export async function startSides(): Promise<Sides> {
-  const bare = await startBareRedis('--requirepass', PASSWORD, '--enable-debug-command', 'no')
+  const bare = await startBareRedis('--requirepass', PASSWORD, '--enable-debug-command', 'no', '--hz', HZ)
   const node = await new DataNode({ id: 'mad', redis: PATIENT }).listen()
   const services = ['passing', 'reading', 'other'] as const
   const addressOf = (service: (typeof services)[number]): string => `fdaa:0:1:0:1::${services.indexOf(service) + 2}`
@@ -33,7 +35,10 @@ export async function startSides(): Promise<Sides> {
       databaseRow(service, HERE, PASSWORD, service === 'reading' ? { limits: { commandsPerSecond: 10_000_000 } } : {}),
     ]),
   )
-  for (const service of services) await node.available(service)
+  for (const service of services) {
+    await node.available(service)
+    await node.agent.tenants.supervisors.get(service)?.ask([['CONFIG', 'SET', 'hz', HZ]], 5000)
+  }
   const [passing, reading, other] = await Promise.all(services.map((service) => startHopRelay(node.socket, 'mad', service, addressOf(service))))
   if (passing === undefined || reading === undefined || other === undefined) throw new Error('there are three relays')
   return {
