@@ -174,7 +174,9 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision, lea
     throw new NearcastError('redis.not-found', `The database ${service} isn't on this node.`)
   }
   const files = new BackupFiles(config.redis.backupDir ?? joinPath(config.stateDir, 'backups'))
-  const backups = new Backups({ files, bucket: bucketOf(config), supervisor: held })
+  const bucket = bucketOf(config)
+  if (bucket !== null) log.info({ bucket: bucket.name }, 'backups go to a bucket')
+  const backups = new Backups({ files, bucket, supervisor: held })
   files.sweep().catch((error: unknown) => log.warn({ error: asNearcastError(error).message }, 'left-overs of backups could not be removed'))
   const imports = new Imports(new AllowList(config.redis.importFrom), held)
   const { allow, ...checks } = config.backends
