@@ -60,7 +60,7 @@ async function start(context: StepContext, programs: string): Promise<void> {
 }
 
 async function psql(context: StepContext, programs: string, region: string, query: string, before = ''): Promise<string> {
-  const conninfo = 'host=pg.flycast user=demo dbname=postgres sslmode=require connect_timeout=5'
+  const conninfo = 'host=pg.flycast user=demo dbname=postgres sslmode=require connect_timeout=15'
   const finished = await context.cluster.onAppHost('acme', region, `${before} ${programs}/psql "${conninfo}" -XAt -c "${query}" 2>&1`)
   context.show(`acme in ${region}> ${before === '' ? '' : `${before} `}psql "${conninfo}" -c "${query}"\n${said(finished)}`)
   return finished.stdout.trim()

@@ -332,7 +332,9 @@ export const STORY: readonly Step[] = [
     title: 'A change of link times at run time moves the choice',
     async run(context) {
       await dev(context, 'stop', 'gru/agent')
-      await until('mad (190 ms) is the next nearest', async () => (await explain(context, 'acme/gru')).chosen === 'mad-1')
+      // Clearly nearer than ams (210 ms): what was chosen before stays where the difference is small.
+      await dev(context, 'link', 'mad-gru', '--rtt', '120ms')
+      await until('mad (120 ms) is the next nearest', async () => (await explain(context, 'acme/gru')).chosen === 'mad-1')
       await dev(context, 'link', 'mad-gru', '--rtt', '300ms')
       await until('ams (210 ms) is now nearer', async () => (await explain(context, 'acme/gru')).chosen === 'ams-1')
       context.show((await explain(context, 'acme/gru')).why)
