@@ -88,6 +88,10 @@ test('a bucket that refuses says why, one that fails is asked again, one that is
   await expect(writeBackup(bucketOf(s3, { partBytes: PART_BYTES }), other, randomBytes(32), broken())).rejects.toThrow('broke off')
   expect(s3.requests.at(-1)).toMatch(/^DELETE .*uploadId=/)
   await expect(bucketOf(s3).readStored(other, 0, 10)).rejects.toMatchObject({ code: 'redis.backup-missing' })
+  // An answer that is lost changes nothing.
+  s3.losing = 1
+  const content = await writeBackup(bucketOf(s3, { partBytes: PART_BYTES }), other, randomBytes(32), of(randomBytes(6 << 20)))
+  expect([s3.losing, (await bucketOf(s3).readStored(other, content.storedBytes - 5, 10)).length]).toEqual([0, 5])
   // More than was asked for is read by nobody.
   await writeBackup(bucketOf(s3), other, randomBytes(32), of(randomBytes(100_000)))
   expect(await bucketOf(s3).readStored(other, 0, 1000)).toHaveLength(1000)

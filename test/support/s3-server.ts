@@ -27,6 +27,8 @@ export interface S3Server {
   readonly directory: string
   /** So many requests more are answered 503. */
   failing: number
+  /** So many uploads more are put together, and the answer is lost. */
+  losing: number
   /** Requests are taken and never answered. */
   silent: boolean
   /** As they came: `PUT /bucket/key?…`. */
@@ -39,7 +41,7 @@ export async function startS3Server(): Promise<S3Server> {
   const inner = new Rver({ address: '127.0.0.1', port: 0, silent: true, directory: join(directory, 'buckets'), configureBuckets: [{ name: 'backups' }], vhostBuckets: false })
   const { port } = await inner.run()
   const requests: string[] = []
-  const state = { failing: 0, silent: false }
+  const state = { failing: 0, losing: 0, silent: false }
   const door = createServer((incoming, answer) => {
     requests.push(`${incoming.method} ${incoming.url}`)
     if (state.silent) return
@@ -50,6 +52,11 @@ export async function startS3Server(): Promise<S3Server> {
       return
     }
     const onward = request({ host: '127.0.0.1', port, method: incoming.method, path: incoming.url, headers: incoming.headers }, (response: IncomingMessage) => {
+      if (state.losing > 0 && incoming.method === 'POST' && incoming.url?.includes('uploadId=') === true) {
+        state.losing--
+        response.resume().on('end', () => answer.destroy())
+        return
+      }
       answer.writeHead(response.statusCode ?? 502, response.headers)
       response.pipe(answer)
     })

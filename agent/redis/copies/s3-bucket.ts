@@ -108,11 +108,11 @@ export class S3Bucket implements BackupStorage {
         bytes += next.value.length
       }
       const list = etags.map((etag, index) => `<Part><PartNumber>${index + 1}</PartNumber><ETag>${escaped(etag)}</ETag></Part>`).join('')
-      const whole = await this.#ask({ method: 'POST', place, query: { uploadId }, body: Buffer.from(`<CompleteMultipartUpload>${list}</CompleteMultipartUpload>`) })
-      // It may fail after its status has been sent.
-      if (whole.body.includes('<Error>')) throw failed(textIn('Code', whole))
-      const { headers } = await this.#ask({ method: 'HEAD', place })
-      if (Number(headers.get('content-length')) !== bytes) throw failed('what is there is shorter than what was sent')
+      const body = Buffer.from(`<CompleteMultipartUpload>${list}</CompleteMultipartUpload>`)
+      const problem = await this.#ask({ method: 'POST', place, query: { uploadId }, body }).then(problemIn, (error: unknown) => error)
+      // A good answer may be lost, and a bad one comes with a good status: the object itself says how it went.
+      const there = await this.#ask({ method: 'HEAD', place }).catch(() => null)
+      if (Number(there?.headers.get('content-length') ?? -1) !== bytes) throw problem ?? failed('what is there is not what was sent')
     } catch (error) {
       await this.#ask({ method: 'DELETE', place, query: { uploadId } }).catch(() => {})
       throw error
@@ -200,6 +200,11 @@ function textIn(element: string, { body }: S3Answer, otherwise?: string): string
   if (text !== undefined) return text.replaceAll('&quot;', '"').replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&amp;', '&').replaceAll(/[^ -~]/g, '?')
   if (otherwise !== undefined) return otherwise
   throw failed(`its answer has no ${element}`)
+}
+
+/** It may have failed after its status was sent. */
+function problemIn(answer: S3Answer): NearcastError | null {
+  return answer.body.includes('<Error>') ? failed(textIn('Code', answer, 'an error without a code')) : null
 }
 
 function escaped(text: string): string {
