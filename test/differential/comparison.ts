@@ -25,6 +25,8 @@ const RULES: Readonly<Record<string, Rule>> = {
   // Chance.
   randomkey: 'kind', srandmember: 'shape', hrandfield: 'shape', zrandmember: 'shape', spop: 'shape', 'acl|genpass': 'kind',
   // Time.
+  // Keys that have expired count until somebody looks for them.
+  dbsize: 'near',
   ttl: 'near', pttl: 'near', expiretime: 'near', pexpiretime: 'near', 'object|idletime': 'near', time: 'shape', lastsave: 'kind', xadd: 'kind', xinfo: 'shape', xpending: 'shape',
   // What a process says about itself and its connections.
   info: 'kind', memory: 'kind', latency: 'kind', slowlog: 'kind', 'client|id': 'kind', 'client|info': 'kind', role: 'shape', lolwut: 'kind', 'object|freq': 'kind',
