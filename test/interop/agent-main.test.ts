@@ -8,7 +8,7 @@ import { afterEach, expect, test } from 'vitest'
 import { RespClient } from '../../agent/redis/resp/client.ts'
 import type { AgentPlace, AgentProcess } from '../support/agent-process.ts'
 import { agentPlace, startAgentProcess } from '../support/agent-process.ts'
-import { killIfRuns, runs } from '../support/processes.ts'
+import { killWithin, runs } from '../support/processes.ts'
 import type { RouterProcess } from '../support/router-process.ts'
 import { startRouter, writeConfig } from '../support/router-process.ts'
 import { until } from '../support/until.ts'
@@ -111,7 +111,7 @@ test('join, provision with a replica, lose the router, be killed, serve on from 
   const note = join(places.mad.dataDir, made.id, 'engine')
   const enginePid = (): number => (JSON.parse(readFileSync(note, 'utf8')) as { pid: number }).pid
   const first = enginePid()
-  closing.push(() => killIfRuns(first, made.id))
+  closing.push(() => killWithin(cluster.base))
   expect(await say(places.mad, made.id, made.password, 'SET', 'k', 'v')).toBe('OK')
   await expect.poll(() => say(places.gru, made.id, made.password, 'GET', 'k'), { timeout: 5000 }).toBe('v')
   expect(await say(places.gru, made.id, made.password, 'SET', 'k', 'x')).toMatch(/^READONLY/)

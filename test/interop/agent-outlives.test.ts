@@ -9,7 +9,7 @@ import type { Change } from '../../lib/feed/messages.ts'
 import { addressChange, databaseRow, DataNode, dialerChange } from '../support/data-node.ts'
 import { startDataNodeProcess } from '../support/data-node-process.ts'
 import { HopDialer } from '../support/hop-dialer.ts'
-import { killIfRuns, runs } from '../support/processes.ts'
+import { killWithin, runs } from '../support/processes.ts'
 import { until } from '../support/until.ts'
 
 const HERE = [{ node: 'mad', role: 'primary' as const }]
@@ -26,6 +26,8 @@ afterEach(async () => {
 function directory(): string {
   const path = mkdtempSync(join(tmpdir(), 'nearcast-outlives-'))
   closing.push(() => rmSync(path, { recursive: true, force: true }))
+  // Whatever becomes of the test.
+  closing.push(() => killWithin(path))
   return path
 }
 
@@ -42,13 +44,7 @@ async function firstAgent(dataDir: string, rows = ROWS): Promise<{ readonly pid:
   closing.push(() => node.close())
   await node.feed(...rows)
   const pid = node.enginePid('db')
-  endLater(pid)
   return { pid, socket: node.socket, end: () => node.close() }
-}
-
-/** Whatever becomes of the test. */
-function endLater(pid: number): void {
-  closing.push(() => killIfRuns(pid, 'nearcast db'))
 }
 
 /** The same program, as another file. */
@@ -72,7 +68,6 @@ test.skipIf(forbidden)('killed under load: its engines go on as the next one\'s,
   const agent = await startDataNodeProcess({ id: 'mad', dataDir }, ROWS)
   closing.push(() => agent.end('SIGKILL'))
   const pid = agent.engines['db'] ?? 0
-  endLater(pid)
   const wire = (await dialer(agent.socket)).connect('db', ADDRESS)
   expect(await wire.status()).toBe(0)
   wire.send('AUTH pw\r\n')

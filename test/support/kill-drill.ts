@@ -9,7 +9,7 @@ import { addressChange, databaseRow, dialerChange } from './data-node.ts'
 import type { DataNodeProcess, Victim } from './data-node-process.ts'
 import { startDataNodeProcess } from './data-node-process.ts'
 import { HopDialer } from './hop-dialer.ts'
-import { killIfRuns } from './processes.ts'
+import { killWithin } from './processes.ts'
 import type { Random } from './random.ts'
 
 const ADDRESS = 'fdaa:0:1:0:1::2'
@@ -32,6 +32,8 @@ export class KillDrill {
   readonly #options: DrillOptions
   readonly #rows: readonly Change[]
   #agent: DataNodeProcess | null = null
+  #starting: Promise<DataNodeProcess> | null = null
+  #ended = false
   #dialer: HopDialer | null = null
   /** What a key may hold: what was acknowledged last, and what was tried since and not acknowledged. */
   readonly #books = new Map<string, Set<string>>()
@@ -77,9 +79,9 @@ export class KillDrill {
 
   async end(): Promise<void> {
     this.#dialer?.close()
-    const engine = this.#agent?.over === false ? await this.#served('INFO server').catch(() => '') : ''
-    await this.#agent?.end('SIGKILL')
-    killIfRuns(Number(/^process_id:(\d+)/m.exec(engine)?.[1] ?? 0), `nearcast ${SERVICE}`)
+    this.#ended = true
+    await (await this.#starting?.catch(() => null))?.end('SIGKILL')
+    killWithin(this.#options.dataDir)
   }
 
   /** Once, as a client does it; the books say what may have become of it. */
@@ -127,7 +129,10 @@ export class KillDrill {
     this.#dialer?.close()
     this.#dialer = null
     const { dataDir } = this.#options
-    this.#agent = await startDataNodeProcess({ id: 'mad', dataDir, redis: { backoffMinMs: 5, backoffMaxMs: 20, readyTimeoutMs: 3000 } }, this.#rows)
+    // A round that goes on after a test has given up.
+    if (this.#ended) throw new Error('the drill is over')
+    this.#starting = startDataNodeProcess({ id: 'mad', dataDir, redis: { backoffMinMs: 5, backoffMaxMs: 20, readyTimeoutMs: 3000 } }, this.#rows)
+    this.#agent = await this.#starting
     return this.#agent
   }
 }

@@ -34,9 +34,9 @@ export function runs(pid: number): boolean {
   return processes().some((each) => each.pid === pid)
 }
 
-/** If it is still there, and its command line still holds `text`. */
-export function killIfRuns(pid: number, text: string): void {
-  if (processes().some((each) => each.pid === pid && each.command.includes(text))) read(() => process.kill(pid, 'SIGKILL'))
+/** All whose working directory is in there: engines that nobody looks after any more. */
+export function killWithin(directory: string): void {
+  for (const { pid } of processes()) if (read(() => readlinkSync(`/proc/${pid}/cwd`))?.startsWith(`${directory}/`) === true) read(() => process.kill(pid, 'SIGKILL'))
 }
 
 /** `pid` and everything below it. */
