@@ -140,7 +140,7 @@ test('join, provision with a replica, lose the router, be killed, serve on from 
   expect(await last.end('SIGINT')).toBe(0)
   expect(runs(first)).toBe(false)
   expect(existsSync(places.mad.socket)).toBe(false)
-}, 30_000)
+}, 120_000)
 
 test('removing a database ends its engine; a hop port that is taken ends the agent with one readable line', async () => {
   const cluster = await Cluster.start()
