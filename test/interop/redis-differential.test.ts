@@ -69,6 +69,16 @@ test.each(LENIENT.map((each) => [each.what, each] as const))('%s: taken by an en
   if (!waits) expect(await read(sides.ours.passing)).toBe(await read(sides.bare))
 })
 
+test.each(WAYS)('%s: what comes behind a QUIT costs none of the answers before it', async (way) => {
+  // More than is read at once.
+  const behind = Array.from({ length: 10_000 }, () => ['PING'])
+  const bytes = Buffer.concat([['AUTH', PASSWORD], ['ECHO', 'said before'], ['QUIT'], ...behind].map((words) => encodeCommand(words)))
+  for (let round = 0; round < 10; round++) {
+    const raw = await say(sides.ours[way], [bytes])
+    expect(raw.toString('latin1')).toBe('+OK\r\n$11\r\nsaid before\r\n+OK\r\n+closed\r\n')
+  }
+})
+
 test('the documentation lists all intended differences, and no others', () => {
   const text = readFileSync(new URL('../../docs/redis.md', import.meta.url), 'utf8')
   const rows = text.split('\n').filter((line) => line.startsWith('| '))

@@ -62,6 +62,8 @@ export class ReadConnection {
   #alone: { readonly bytes: Buffer; readonly tries: number } | null = null
   #makingRoom = false
   #farewell: Buffer | null = null
+  /** QUIT has gone on. What comes behind it no engine reads; and who writes to one that has closed loses what it said last. */
+  #quitting = false
 
   constructor(options: ReadConnectionOptions) {
     this.#options = options
@@ -85,13 +87,13 @@ export class ReadConnection {
   }
 
   #onClient(chunk: Buffer): void {
-    if (this.#farewell !== null) return
+    if (this.#farewell !== null || this.#quitting) return
     this.#options.account.moved(chunk.length, 0)
     const out: Buffer[] = []
     /** Before it everything has been dealt with. */
     let from = 0
     let at = 0
-    while (at < chunk.length) {
+    while (at < chunk.length && !this.#quitting) {
       const begin = at
       const step = this.#requests.step(chunk, at)
       at = this.#requests.offset
@@ -116,7 +118,7 @@ export class ReadConnection {
       }
       if (step === 'done') this.#sent(whole)
     }
-    out.push(chunk.subarray(from))
+    out.push(chunk.subarray(from, at))
     this.#write(out)
   }
 
@@ -144,6 +146,7 @@ export class ReadConnection {
     if (argumentCount === 0) return
     const { kindOf, nowMs } = this.#options
     const name = nameOf(words)
+    if (name === 'quit' && !dropped) this.#quitting = true
     if (name === 'multi') this.#multi = true
     else if (name === 'exec' || name === 'discard') this.#multi = false
     if (UNMEASURED.has(name) || (name === 'client' && words[1]?.toString('latin1').toLowerCase() === 'reply')) this.#pending = null
