@@ -1,5 +1,5 @@
 /** Turns for forks, and when an engine wants one. */
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { ForkTurns, memoryAvailable } from '../../agent/redis/engine/fork-turns.ts'
 import { persistenceOf } from '../../agent/redis/engine/persistence.ts'
 
@@ -29,12 +29,19 @@ test('so many at a time, as long as there is memory for the worst of all; who fi
   availableBytes = 0
   third?.()
   expect(turns.running).toBe(0)
-  const late = take('late', 1)
-  expect(turns.waiting).toBe(1)
-  availableBytes = 100
-  // Memory comes back without a word: it is looked for.
-  ;(await late)?.()
-  expect(turns.running).toBe(0)
+  vi.useFakeTimers()
+  try {
+    const late = take('late', 1)
+    expect(turns.waiting).toBe(1)
+    availableBytes = 100
+    // Memory comes back without a word: it is looked for.
+    await vi.advanceTimersByTimeAsync(1000)
+    const last = await late
+    last?.()
+    expect([order.at(-1), turns.running]).toEqual(['late', 0])
+  } finally {
+    vi.useRealTimers()
+  }
 })
 
 test('who gives up waits no more; what began by itself counts', async () => {
