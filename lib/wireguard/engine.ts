@@ -9,12 +9,13 @@ import { nodeAead } from './aead.ts'
 import type { AeadFactory } from './aead.ts'
 import { AllowedIps } from './allowed-ips.ts'
 import type { Endpoint } from './bind.ts'
-import { DEFAULT_MTU, HANDSHAKES_PER_SECOND, KEEPALIVE_TIMEOUT_MS, KEY_BYTES, MAX_JITTER_MS, MAX_PACKET_BYTES, MAX_WAITING_BYTES, MAX_WAITING_PACKETS, REJECT_AFTER_MS, REKEY_AFTER_MS, REKEY_TIMEOUT_MS } from './constants.ts'
+import { DEFAULT_MTU, HANDSHAKES_PER_SECOND, KEEPALIVE_TIMEOUT_MS, KEY_BYTES, MAX_PACKET_BYTES, MAX_WAITING_BYTES, MAX_WAITING_PACKETS, REJECT_AFTER_MS, REKEY_AFTER_MS, REKEY_TIMEOUT_MS } from './constants.ts'
 import type { RandomBytes } from './cookies.ts'
 import { Deadlines } from './deadlines.ts'
 import { Drops } from './drops.ts'
 import { Handshakes } from './handshakes.ts'
 import { ipLength, ipShape } from './ip-packet.ts'
+import { Jitter } from './jitter.ts'
 import { KeyPair, PublicKey } from './keys.ts'
 import { decodeMessage } from './messages.ts'
 import type { Message } from './messages.ts'
@@ -62,7 +63,6 @@ export interface EngineOptions {
 }
 
 const KEEPALIVE = new Uint8Array(0)
-const JITTER_STOCK_BYTES = 256
 const LATE_MS = REJECT_AFTER_MS - KEEPALIVE_TIMEOUT_MS - REKEY_TIMEOUT_MS
 
 export class Engine {
@@ -73,10 +73,9 @@ export class Engine {
   readonly #sessions: Sessions
   readonly #deadlines = new Deadlines<Peer>()
   readonly #mtu: number
+  readonly #jitter: Jitter
   #memory = new Uint8Array(2048)
   #waitingBytes = 0
-  #jitter: Uint8Array = new Uint8Array(0)
-  #jitterAt = 0
   #handshakes: Handshakes
   #publicKey: PublicKey
   /** Options of a just-in-time peer that hasn't proven itself. */
@@ -86,6 +85,7 @@ export class Engine {
     this.#options = options
     this.#mtu = options.mtu ?? DEFAULT_MTU
     this.#sessions = new Sessions(options.random)
+    this.#jitter = new Jitter(options.random)
     const local = KeyPair.fromPrivate(options.privateKey)
     this.#publicKey = local.publicKey
     this.#handshakes = this.#start(local)
@@ -259,18 +259,7 @@ export class Engine {
   }
 
   #newPeer(publicKey: PublicKey): Peer {
-    return new Peer(publicKey, this.#jitterMs)
-  }
-
-  readonly #jitterMs = (): number => {
-    // In stock: packets wait for this one, and asking the system costs more than all the rest of sending one.
-    if (this.#jitterAt + 2 > this.#jitter.length) {
-      this.#jitter = this.#options.random(JITTER_STOCK_BYTES)
-      this.#jitterAt = 0
-    }
-    const first = this.#jitter[this.#jitterAt++] ?? 0
-    const second = this.#jitter[this.#jitterAt++] ?? 0
-    return Math.floor((((first << 8) | second) / 0x1_0000) * (MAX_JITTER_MS + 1))
+    return new Peer(publicKey, this.#jitter.nextMs)
   }
 
   #consider(publicKey: string, bytes: Uint8Array): Peer | null {
