@@ -36,7 +36,14 @@ interface Remembered {
   readonly service: Service
 }
 
-/** Services that nobody uses are forgotten when so many are known. */
+/** What was read of a slot; the same version under the same directory says the same. */
+interface Read {
+  readonly version: number
+  readonly directory: number
+  readonly route: Route
+}
+
+/** Services that nobody uses are forgotten when so many are known; so are addresses. */
 const MOST_REMEMBERED = 4096
 
 export class SharedRoutes implements RouteSource, TakesRoutes {
@@ -45,6 +52,8 @@ export class SharedRoutes implements RouteSource, TakesRoutes {
   readonly #nodes = new Map<number, string>()
   /** By where their names stand in the table. */
   readonly #remembered = new Map<number, Remembered>()
+  /** By where they stand in the table. */
+  readonly #routes = new Map<number, Read>()
   readonly #services = new Map<string, Pick<ServiceRow, 'live' | 'placements'>>()
   /** What doesn't fit into the table, by address. Looked at only when the table says that there is something. */
   #tls = new Map<string, AddressTls>()
@@ -93,14 +102,22 @@ export class SharedRoutes implements RouteSource, TakesRoutes {
       const service = this.#serviceOf(found)
       // It has changed since it was found: what is it now?
       if (service === null || !this.#table.inForce(found)) continue
-      const address = formatIpv6(destination)
-      const tls = this.#tlsOf(address, found)
-      if (tls === undefined) return null
-      const { generation, network, kind, port, shadow } = found
-      const { id, org, name, placements } = service
-      return { address, generation, network: network as Route['network'], service: id, org, name, kind, port, placements, ...(shadow && { shadow }), ...(tls && { tls }) }
+      const read = this.#routes.get(found.position)
+      if (read?.version === found.version && read.directory === found.directory) return read.route
+      return this.#read(formatIpv6(destination), service)
     }
     return null
+  }
+
+  /** Of the slot that was found. */
+  #read(address: string, { id, org, name, placements }: Service): Route | null {
+    const { position, version, directory, generation, network, kind, port, shadow } = this.#found
+    const tls = this.#tlsOf(address, this.#found)
+    if (tls === undefined) return null
+    const route: Route = { address, generation, network: network as Route['network'], service: id, org, name, kind, port, placements, ...(shadow && { shadow }), ...(tls && { tls }) }
+    if (this.#routes.size >= MOST_REMEMBERED) this.#routes.clear()
+    this.#routes.set(position, { version, directory, route })
+    return route
   }
 
   findText(text: string): Route | null {
