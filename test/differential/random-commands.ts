@@ -36,6 +36,8 @@ const INTEGERS: Words = ['0', '1', '2', '3', '7', '10', '-1', '-2', '-100', '922
 const FEW: Words = ['0', '1', '2', '3', '10', '-1', '-2']
 const DOUBLES: Words = ['0', '1', '2', '1.5', '-3.25', '1e3', 'inf', '-inf', '(1', 'nan', 'abc']
 const STRINGS: Words = ['a', 'b', 'c', 'f1', 'f2', '1', '41', '-1', 'value', '', 'a b', '\u0000\r\n', 'x'.repeat(70), '-ERR not an error\r\n']
+/** What damages a command: no numbers, one of which would be a short time in some place. */
+const ODD: Words = ['a', 'value', '', 'a b', '\u0000\r\n', 'x'.repeat(70), '-ERR not an error\r\n', '-inf', '*']
 const LEX: Words = ['-', '+', '[a', '(b', '[c', 'a']
 const IDS: Words = ['0', '1-1', '2-1', '9-9', '5', '$', '-', '+', '(1-1']
 const SCRIPTS: Words = [
@@ -200,10 +202,10 @@ export class RandomCommands {
         damaged.splice(at, 1)
         break
       case 1:
-        damaged.splice(at, 0, this.#random.pick(STRINGS))
+        damaged.splice(at, 0, this.#random.pick(ODD))
         break
       default:
-        damaged[at] = this.#random.pick(STRINGS)
+        damaged[at] = this.#random.pick(ODD)
     }
     return damaged
   }
