@@ -137,7 +137,7 @@ export function planProxy(topology: Topology, host: Host, token: string, network
   const { keys, file } = joining(topology, host, 'proxy', token)
   const apps = topology.appHosts.filter((app) => app.host === host.id).map((app) => ({ interface: app.ingress, network: networks.get(app.org) ?? '' }))
   const ingress = topology.gateways.includes(host) ? [...apps, { interface: GATEWAY_INTERFACE, network: 'gateway' }] : apps
-  return plan(host, 'proxy', { ...keys, manageHost: true, ingress, plane: topology.plane, health: QUICK_HEALTH, tls: { directory: TLS_DIRECTORY } }, { files: [file] })
+  return plan(host, 'proxy', { ...keys, manageHost: true, ingress, plane: topology.plane, dataThreads: topology.dataThreads, health: QUICK_HEALTH, tls: { directory: TLS_DIRECTORY } }, { files: [file] })
 }
 
 /** `outside`: a UDP socket of the machine's own network, as process 1's descriptor, and its port. `tls`: PEM, for the host's address. */

@@ -24,6 +24,8 @@ export const topologySchema = z.strictObject({
   /** For agents: engines that nobody uses rest after so long. */
   idleStopMinutes: z.number().min(0).optional(),
   plane: z.enum(WANTED_PLANES).optional(),
+  /** Of each proxy, on the io_uring plane: many of them share this machine's processors. */
+  dataThreads: z.int().min(0).max(64).default(1),
   database: z
     .array(z.strictObject({ org: name, name, region: regionId, replicas: z.array(regionId).default([]) }))
     .max(64)
@@ -86,6 +88,7 @@ export interface Topology {
   readonly idleStopMinutes: number
   /** Of all proxies and agents. */
   readonly plane: WantedPlane
+  readonly dataThreads: number
 }
 
 function invalid(message: string): NearcastError {
@@ -125,6 +128,7 @@ export function planTopology(file: z.infer<typeof topologySchema>): Topology {
     gateways: file.gateways.map((id) => hosts.find((host) => host.id === id) ?? missing(id)),
     idleStopMinutes: file.idleStopMinutes ?? 0,
     plane: file.plane ?? 'auto',
+    dataThreads: file.dataThreads,
   }
   const next = nextRegions(topology)
   for (const from of known) {
