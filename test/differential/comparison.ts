@@ -30,6 +30,8 @@ const RULES: Readonly<Record<string, Rule>> = {
   ttl: 'near', pttl: 'near', expiretime: 'near', pexpiretime: 'near', 'object|idletime': 'near', time: 'shape', lastsave: 'kind', xadd: 'kind', xinfo: 'shape', xpending: 'shape',
   // What a process says about itself and its connections.
   info: 'kind', memory: 'kind', latency: 'kind', slowlog: 'kind', 'client|id': 'kind', 'client|info': 'kind', role: 'shape', lolwut: 'kind', 'object|freq': 'kind',
+  // One more while a transaction is on its way to the append-only file, which a bare engine needn't have.
+  'object|refcount': 'kind',
 }
 const NEAR = 120_000
 
