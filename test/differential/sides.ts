@@ -18,12 +18,15 @@ export interface Sides {
 
 /** A machine that is busy elsewhere makes no database unavailable. */
 const PATIENT = { healthIntervalMs: 10_000, readyTimeoutMs: 10_000 }
-/** How often an engine looks who has waited long enough. */
-const HZ = '100'
+/**
+ * An engine looks more often who has waited long enough; and sorted sets stay lists: what a skip list finds by its members where
+ * scores differ depends on its dice.
+ */
+const SETTINGS = ['hz', '100', 'zset-max-listpack-value', '1000'] as const
 const HERE = [{ node: 'mad', role: 'primary' as const }]
 
 export async function startSides(): Promise<Sides> {
-  const bare = await startBareRedis('--requirepass', PASSWORD, '--enable-debug-command', 'no', '--hz', HZ)
+  const bare = await startBareRedis('--requirepass', PASSWORD, '--enable-debug-command', 'no', ...SETTINGS.map((word, index) => (index % 2 === 0 ? `--${word}` : word)))
   const node = await new DataNode({ id: 'mad', redis: PATIENT }).listen()
   const services = ['passing', 'reading', 'other'] as const
   const addressOf = (service: (typeof services)[number]): string => `fdaa:0:1:0:1::${services.indexOf(service) + 2}`
@@ -37,7 +40,7 @@ export async function startSides(): Promise<Sides> {
   )
   for (const service of services) {
     await node.available(service)
-    await node.agent.tenants.supervisors.get(service)?.ask([['CONFIG', 'SET', 'hz', HZ]], 5000)
+    await node.agent.tenants.supervisors.get(service)?.ask([['CONFIG', 'SET', ...SETTINGS]], 5000)
   }
   const [passing, reading, other] = await Promise.all(services.map((service) => startHopRelay(node.socket, 'mad', service, addressOf(service))))
   if (passing === undefined || reading === undefined || other === undefined) throw new Error('there are three relays')
