@@ -19,7 +19,7 @@ test('each database runs on the server that it asks for; one that is missing cos
   const directory = mkdtempSync(join(tmpdir(), 'nearcast-engines-'))
   closing.push(() => rmSync(directory, { recursive: true }))
   const stand = join(directory, 'valkey-server')
-  writeFileSync(stand, `#!/bin/sh\n[ "$1" = - ] && : > stood-in\nexec redis-server "$@"\n`, { mode: 0o755 })
+  writeFileSync(stand, `#!/bin/sh\ncase " $* " in *" - "*) : > stood-in ;; esac\nexec redis-server "$@"\n`, { mode: 0o755 })
   chmodSync(directory, 0o755)
   const node = new DataNode({ id: 'mad', redis: { valkeyServer: stand, redisServer: join(directory, 'nothing') } })
   closing.push(() => node.close())
