@@ -33,6 +33,8 @@ const NPM = ['*/node-compile-cache*', '*/.npm*']
 export class Room {
   /** Where the repository is seen by every user. */
   readonly repository = '/tmp/nearcast'
+  /** For whoever starts something in it. What Node has compiled stays with the repository. */
+  readonly env = { HOME: '/tmp/home', npm_config_update_notifier: 'false', NODE_COMPILE_CACHE: `${this.repository}/node_modules/.cache/nearcast` }
   readonly prefix: readonly string[]
   readonly #holder: ChildProcess
 

@@ -11,7 +11,7 @@ import { Room } from '../support/room.ts'
 const room = await Room.open()
 t.teardown(() => room.close())
 const before = room.look()
-const options: ClusterOptions = { prefix: room.prefix, root: room.repository, env: { HOME: '/tmp/home', npm_config_update_notifier: 'false' } }
+const options: ClusterOptions = { prefix: room.prefix, root: room.repository, env: room.env }
 
 /** Ends it, and compares what is there with what was there before anything ran. */
 async function leavesNothing(t: Test, cluster: Cluster, end: () => unknown): Promise<void> {

@@ -10,7 +10,7 @@ const room = await Room.open()
 t.teardown(() => room.close())
 // Who isn't root already is ordinary enough.
 const ordinary = process.getuid?.() === 0 ? ['setpriv', '--reuid', String(NOBODY), '--regid', String(NOBODY), '--clear-groups', '--'] : []
-const env = { HOME: '/tmp/home', npm_config_update_notifier: 'false' }
+const { env } = room
 
 await t.test('npm start, create, set, get, refused', async (t) => {
   const before = room.look()
