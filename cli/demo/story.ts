@@ -99,11 +99,17 @@ export const STORY: readonly Step[] = [
     name: 'links',
     title: 'The links have the times of the topology: ping and connect confirm them',
     async run(context) {
-      const finished = await context.cluster.onHost('mad-1', `ping -6 -n -c 5 -i 0.2 ${await underlay(context, 'gru-1')}`)
-      // A busy machine adds to a round trip, nothing takes from it: the shortest one is the link's.
-      const shortest = Number(/= ([\d.]+)\//.exec(finished.stdout)?.[1])
+      const address = await underlay(context, 'gru-1')
+      let shortest = Infinity
+      // A busy machine and the first handshake of the backbone add to a round trip, nothing takes from it: the shortest one is
+      // the link's.
+      await until('gru-1 answers in about 190 ms', async () => {
+        const finished = await context.cluster.onHost('mad-1', `ping -6 -n -c 5 -i 0.2 ${address}`)
+        shortest = Math.min(shortest, Number(/= ([\d.]+)\//.exec(finished.stdout)?.[1] ?? Infinity))
+        return shortest < 205
+      })
       context.show(`mad-1> ping gru-1: ${shortest} ms at least (topology: 190 ms)`)
-      check(shortest > 185 && shortest < 205, `Expected about 190 ms, measured ${shortest}: ${said(finished)}`)
+      check(shortest > 185, `Expected about 190 ms, measured ${shortest}.`)
     },
   },
   {
