@@ -1,14 +1,13 @@
 /**
  * Tells when descriptors can be read, inside Node's event loop, which has no way to watch a bare one: an io_uring polls them
- * and writes an eventfd, which libuv watches (watched-descriptor.ts).
+ * (watched-ring.ts).
  *
  * As long as there is something to read nobody is asked: who reads is called again in the loop's next turn, so that timers and
  * other sockets have theirs in between. Only one that found nothing is polled again.
  */
 import type { Socket } from 'node:net'
-import { check, systemCalls } from './ffi.ts'
 import { IoUring } from './io-uring.ts'
-import { watchDescriptor } from './watched-descriptor.ts'
+import { watchRing } from './watched-ring.ts'
 
 const IORING_OP_POLL_ADD = 6
 const IORING_OP_ASYNC_CANCEL = 14
@@ -18,7 +17,6 @@ const POLLIN = 1
 const CANCEL = 0x100
 /** Of the completions that a cancellation brings; there are fewer. */
 const MAX_ENDINGS = 32
-const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
 const ENTRIES = 8
 
 export interface Readable {
@@ -30,7 +28,7 @@ export interface Readable {
 export class ReadableWatch {
   readonly #readables: readonly Readable[]
   readonly #ring: IoUring
-  readonly #eventfd: Socket
+  readonly #watched: Socket
   /** By place in `#readables`: to be read in the loop's next turn. */
   readonly #busy: boolean[]
   /** Under way in the ring. */
@@ -44,7 +42,7 @@ export class ReadableWatch {
     this.#busy = readables.map(() => false)
     this.#ring = new IoUring(ENTRIES, 2 * ENTRIES)
     try {
-      this.#eventfd = this.#overEventfd()
+      this.#watched = watchRing(this.#ring, this.#woken)
     } catch (error) {
       this.#ring.close()
       throw error
@@ -58,7 +56,7 @@ export class ReadableWatch {
     if (this.#isClosed) return
     this.#isClosed = true
     if (this.#immediate !== null) clearImmediate(this.#immediate)
-    this.#eventfd.destroy()
+    this.#watched.destroy()
     // A ring that is closed goes later, and would hold the descriptors' files as long: ports, interfaces.
     this.#ring.push(IORING_OP_ASYNC_CANCEL, 0, 0, -1, 0, 0, CANCEL_ALL_OF_ANY, CANCEL, 0)
     for (let rounds = 0; this.#polls > 0 && rounds < MAX_ENDINGS; rounds++) {
@@ -66,13 +64,6 @@ export class ReadableWatch {
       this.#reap()
     }
     this.#ring.close()
-  }
-
-  #overEventfd(): Socket {
-    const eventfd = check(systemCalls().eventfd(0, EFD_NONBLOCK_CLOEXEC), 'eventfd')
-    // The ring keeps the eventfd itself, whatever its number becomes.
-    this.#ring.registerEventfd(eventfd)
-    return watchDescriptor(eventfd, this.#woken).resume()
   }
 
   readonly #woken = (): void => {

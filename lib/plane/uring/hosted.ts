@@ -1,12 +1,9 @@
 /**
- * A ring inside Node's event loop: the kernel writes an eventfd when there are completions, and libuv watches that.
+ * The plane's ring inside Node's event loop (lib/kernel/watched-ring.ts): when it has its turns.
  */
 import type { Socket } from 'node:net'
-import { check, systemCalls } from '../../kernel/ffi.ts'
-import { watchDescriptor } from '../../kernel/watched-descriptor.ts'
+import { watchRing } from '../../kernel/watched-ring.ts'
 import type { RingLoop } from './ring-loop.ts'
-
-const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
 
 export class Hosted {
   readonly #loop: RingLoop
@@ -18,11 +15,7 @@ export class Hosted {
   /** @throws NearcastError kernel.call-failed */
   constructor(loop: RingLoop) {
     this.#loop = loop
-    const eventfd = check(systemCalls().eventfd(0, EFD_NONBLOCK_CLOEXEC), 'eventfd')
-    // The ring keeps the eventfd itself, whatever its number becomes.
-    loop.ring.registerEventfd(eventfd)
-    this.#socket = watchDescriptor(eventfd, () => this.#turn())
-    this.#socket.resume()
+    this.#socket = watchRing(loop.ring, () => this.#turn())
     loop.onWork = this.#schedule
   }
 
