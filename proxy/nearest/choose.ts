@@ -2,8 +2,8 @@
  * Who is next: orders the nodes that hold a service, best first. Pure; what is random comes in as a number per node.
  *
  * 1. Tier: well; well but carrying its share of a soft limit; suspect (its last connection failed); unproven (never measured,
- *    or no session with it yet); draining; unwell; its agent says that this service doesn't answer there. The last ones are still tried in the
- *    end: a wrong verdict costs time, it never refuses a client.
+ *    or no session with it yet); draining; unwell; its agent says that this service doesn't answer there. The last ones are
+ *    still tried in the end: a wrong verdict costs time, it never refuses a client.
  * 2. Score: smoothed latency, raised softly by load, so that a busy node counts as at most twice as far (+ 1 ms).
  * 3. Hysteresis: the node chosen last for this service stays first unless the best one is better by both settings.
  * 4. Nothing measured yet: own host, own region, elsewhere.

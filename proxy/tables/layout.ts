@@ -47,8 +47,8 @@ export const SLOT_WORDS = 8
 /** A service: one word (half of the word position of its candidate set, then the bytes of its id), then the id. */
 export const MAX_SERVICE_ID_BYTES = 64
 export const SERVICE_ID_BITS = 7
-/** What a service is called: a serial number that no other record has had for long, bytes, and the names as JSON. */
-export const NAMES = { serial: 0, bytes: 1, text: 2 } as const
+/** What a service is called: bytes, and the names as JSON. */
+export const NAMES = { bytes: 0, text: 1 } as const
 export const MAX_NAMES_BYTES = 2048
 /** A candidate set: version, count, nodes with their roles. */
 export const SET = { version: 0, count: 1, nodes: 2 } as const

@@ -32,10 +32,6 @@ export class PublishedRoutes {
     return this.#writer.handle
   }
 
-  get size(): RouteTableWriter['size'] {
-    return this.#writer.size
-  }
-
   /** Of all nodes that services have been placed on. */
   get numbers(): ReadonlyMap<number, string> {
     return new Map(Array.from(this.#numbers, ([node, number]) => [number, node]))
@@ -54,17 +50,15 @@ export class PublishedRoutes {
     return added
   }
 
-  /** Makes exactly these the routes. @throws NearcastError table.full, and then the old addresses stay in force */
+  /** Makes exactly these the routes; their nodes have numbers. @throws NearcastError table.full, and then the old addresses stay in force */
   replace({ services, addresses }: Rows): void {
-    this.number(services.values())
     this.#writer.replace({ services: this.#services(services), addresses: addressesOf(addresses) })
   }
 
-  /** New services first, so that no address is ever seen without its own. @throws NearcastError table.full */
+  /** New services, whose nodes have numbers, first, so that no address is ever seen without its own. @throws NearcastError table.full */
   change(changes: readonly AppliedChange[]): void {
     // The reader has checked each row against its table's schema.
     const services = changes.filter(({ table }) => table === 'services').map(({ key, row }) => [key, row as ServiceRow | null] as const)
-    this.number(services.map(([, row]) => row))
     for (const [id, row] of services) if (row !== null) this.#writer.putService(id, this.#service(row))
     for (const { table, key, row } of changes) {
       const address = table === 'addresses' ? asAddress(key) : null

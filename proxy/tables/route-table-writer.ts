@@ -89,7 +89,6 @@ export class RouteTableWriter {
   #slots: Slots
   /** What readers see; another one only while a whole table is being built. */
   #inForce: Slots
-  #serial = 0
   /** What services had before they were changed; while a whole table is being built, the one in force still names it. */
   readonly #left: ServiceState[] = []
 
@@ -284,8 +283,6 @@ export class RouteTableWriter {
 
   #writeNames(names: Uint8Array): number {
     const record = this.#arena.takeCell('names', namesWords(names.length))
-    this.#serial = (this.#serial + 1) | 0
-    Atomics.store(this.#words, record + NAMES.serial, this.#serial)
     Atomics.store(this.#words, record + NAMES.bytes, names.length)
     this.#writeBytes(record + NAMES.text, names)
     return record

@@ -120,14 +120,6 @@ export class RouteTable {
     }
   }
 
-  /**
-   * A number that changes whenever anything of the service does: who remembers what it read under the same `names` and
-   * serial may use it again, if the route is in force still.
-   */
-  serial({ names }: Route): number {
-    return Atomics.load(this.#words, names + NAMES.serial)
-  }
-
   /** What the service of a route that was just found is called, as JSON; null when the route isn't in force any more. */
   names(route: Route): string | null {
     const { names } = route

@@ -31,27 +31,21 @@ interface Service {
   readonly placements: ServiceRow['placements']
 }
 
-interface Remembered {
-  readonly serial: number
-  readonly service: Service
-}
-
-/** What was read of a slot; the same version under the same directory says the same. */
+/** What was read of a slot; the same version under the same directory says the same, of its service, too. */
 interface Read {
   readonly version: number
   readonly directory: number
+  readonly service: Service
   readonly route: Route
 }
 
-/** Services that nobody uses are forgotten when so many are known; so are addresses. */
+/** Routes that nobody uses are forgotten when so many are known. */
 const MOST_REMEMBERED = 4096
 
 export class SharedRoutes implements RouteSource, TakesRoutes {
   readonly #table: RouteTable
   readonly #options: SharedRoutesOptions
   readonly #nodes = new Map<number, string>()
-  /** By where their names stand in the table. */
-  readonly #remembered = new Map<number, Remembered>()
   /** By where they stand in the table. */
   readonly #routes = new Map<number, Read>()
   readonly #services = new Map<string, Pick<ServiceRow, 'live' | 'placements'>>()
@@ -99,24 +93,29 @@ export class SharedRoutes implements RouteSource, TakesRoutes {
   find(destination: Ipv6): Route | null {
     const found = this.#found
     while (this.#table.find(destination, found)) {
-      const service = this.#serviceOf(found)
-      // It has changed since it was found: what is it now?
-      if (service === null || !this.#table.inForce(found)) continue
       const read = this.#routes.get(found.position)
-      if (read?.version === found.version && read.directory === found.directory) return read.route
-      return this.#read(formatIpv6(destination), service)
+      if (read?.version === found.version && read.directory === found.directory) {
+        // It may have been forgotten as a service that was told to be gone, and be back.
+        if (!this.#services.has(read.service.id)) this.#services.set(read.service.id, read.service)
+        return read.route
+      }
+      const service = this.#readService(found)
+      // It has changed since it was found: what is it now?
+      if (service !== null) return this.#remember(formatIpv6(destination), service)
     }
     return null
   }
 
-  /** Of the slot that was found. */
-  #read(address: string, { id, org, name, placements }: Service): Route | null {
+  /** The slot that was found, and its service. */
+  #remember(address: string, service: Service): Route | null {
     const { position, version, directory, generation, network, kind, port, shadow } = this.#found
     const tls = this.#tlsOf(address, this.#found)
     if (tls === undefined) return null
+    const { id, org, name, placements } = service
     const route: Route = { address, generation, network: network as Route['network'], service: id, org, name, kind, port, placements, ...(shadow && { shadow }), ...(tls && { tls }) }
-    if (this.#routes.size >= MOST_REMEMBERED) this.#routes.clear()
-    this.#routes.set(position, { version, directory, route })
+    if (this.#routes.size >= this.#most) this.#forgetIdle()
+    this.#routes.set(position, { version, directory, service, route })
+    this.#services.set(id, service)
     return route
   }
 
@@ -145,14 +144,7 @@ export class SharedRoutes implements RouteSource, TakesRoutes {
   }
 
   /** null when the route has changed since it was found. */
-  #serviceOf(found: Found): Service | null {
-    const serial = this.#table.serial(found)
-    const remembered = this.#remembered.get(found.names)
-    if (remembered?.serial === serial) {
-      // It may have been forgotten as a service that was told to be gone, and be back.
-      if (!this.#services.has(remembered.service.id)) this.#services.set(remembered.service.id, remembered.service)
-      return remembered.service
-    }
+  #readService(found: Found): Service | null {
     if (!this.#table.follow(found, this.#target)) return null
     const names = this.#table.names(found)
     if (names === null) return null
@@ -160,18 +152,14 @@ export class SharedRoutes implements RouteSource, TakesRoutes {
     const { service: bytes, serviceBytes, nodes, count } = this.#target
     const live = liveText(found.live)
     const placements = [...nodes.subarray(0, count)].flatMap((candidate) => placementOf(candidate, this.#nodes) ?? [])
-    const service: Service = { id: String.fromCharCode(...bytes.subarray(0, serviceBytes)), org, name, placements, ...(live !== undefined && { live }) }
-    if (this.#remembered.size >= this.#most) this.#forgetIdle()
-    this.#remembered.set(found.names, { serial, service })
-    this.#services.set(service.id, service)
-    return service
+    return { id: String.fromCharCode(...bytes.subarray(0, serviceBytes)), org, name, placements, ...(live !== undefined && { live }) }
   }
 
   #forgetIdle(): void {
     const { isOpen } = this.#options
-    for (const [names, { service }] of this.#remembered) if (!isOpen(service.id)) this.#remembered.delete(names)
+    for (const [position, { service }] of this.#routes) if (!isOpen(service.id)) this.#routes.delete(position)
     for (const id of this.#services.keys()) if (!isOpen(id)) this.#services.delete(id)
-    this.#most = Math.max(MOST_REMEMBERED, 2 * this.#remembered.size)
+    this.#most = Math.max(MOST_REMEMBERED, 2 * this.#routes.size)
   }
 }
 
