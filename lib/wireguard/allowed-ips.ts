@@ -9,29 +9,32 @@
 import type { Prefix } from './prefix.ts'
 
 interface Node<Owner> {
-  /** A character for each byte: a gateway has many of these, and a short string costs a fraction of an array. */
-  readonly address: string
+  /** A character for each byte: a gateway has many of these, and a short string costs a fraction of an array. Beyond `bits` it says nothing while nobody owns it. */
+  address: string
   readonly bits: number
   owner: Owner | null
   zero: Node<Owner> | null
   one: Node<Owner> | null
 }
 
-type Owned = Pick<Node<unknown>, 'address' | 'bits'>
-
 export class AllowedIps<Owner> {
   #ipv4: Node<Owner> | null = null
   #ipv6: Node<Owner> | null = null
-  readonly #owned = new Map<Owner, Owned[]>()
+  /** Most owners have one, and then no set. */
+  readonly #owned = new Map<Owner, Node<Owner> | Set<Node<Owner>>>()
 
   /** @returns the owner who loses it, or null. */
   insert(prefix: Prefix, owner: Owner): Owner | null {
     const before = this.#find(prefix)?.owner ?? null
     if (before === owner) return null
-    if (before !== null) this.#disown(before, prefix)
-    const address = characters(prefix.address)
-    this.#owned.set(owner, [...(this.#owned.get(owner) ?? []), { address, bits: prefix.bits }])
-    this.#setRoot(prefix, place(this.#rootOf(prefix), prefix, address, owner))
+    this.#setRoot(prefix, place(this.#rootOf(prefix), prefix, characters(prefix.address), owner))
+    const node = this.#find(prefix)
+    if (node === null) return before
+    if (before !== null) this.#disown(before, node)
+    const others = this.#owned.get(owner)
+    if (others === undefined) this.#owned.set(owner, node)
+    else if (others instanceof Set) others.add(node)
+    else this.#owned.set(owner, new Set([others, node]))
     return before
   }
 
@@ -42,7 +45,9 @@ export class AllowedIps<Owner> {
   }
 
   prefixesOf(owner: Owner): readonly Prefix[] {
-    return (this.#owned.get(owner) ?? []).map(({ address, bits }) => ({ address: Buffer.from(address, 'latin1'), bits }))
+    const owned = this.#owned.get(owner)
+    const nodes = owned === undefined ? [] : owned instanceof Set ? [...owned] : [owned]
+    return nodes.map(({ address, bits }) => ({ address: Buffer.from(address, 'latin1'), bits }))
   }
 
   /** `bytes` holds an address of `length` 4 or 16 at `offset`. */
@@ -66,10 +71,9 @@ export class AllowedIps<Owner> {
     return null
   }
 
-  #disown(owner: Owner, prefix: Prefix): void {
-    const address = characters(prefix.address)
-    const left = (this.#owned.get(owner) ?? []).filter((each) => each.bits !== prefix.bits || each.address !== address)
-    if (left.length > 0) this.#owned.set(owner, left)
+  #disown(owner: Owner, node: Node<Owner>): void {
+    const owned = this.#owned.get(owner)
+    if (owned instanceof Set && owned.size > 1) owned.delete(node)
     else this.#owned.delete(owner)
   }
 
@@ -89,8 +93,10 @@ function place<Owner>(node: Node<Owner> | null, prefix: Prefix, address: string,
   if (node === null) return leaf()
   const common = commonBits(node.address, prefix.address, 0, Math.min(node.bits, prefix.bits))
   if (common === node.bits) {
-    if (common === prefix.bits) node.owner = owner
-    else if (bitAt(prefix.address, 0, common) === 0) node.zero = place(node.zero, prefix, address, owner)
+    if (common === prefix.bits) {
+      node.address = address
+      node.owner = owner
+    } else if (bitAt(prefix.address, 0, common) === 0) node.zero = place(node.zero, prefix, address, owner)
     else node.one = place(node.one, prefix, address, owner)
     return node
   }

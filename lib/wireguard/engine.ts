@@ -378,7 +378,7 @@ export class Engine {
   #forget(peer: Peer): void {
     this.#giveUp(peer)
     this.#sessions.dropAll(peer)
-    peer.cookies.forget()
+    peer.forgetCookies()
     peer.publicKey.rest()
     peer.timers.reset()
     peer.lastInitiationSentMs = -Infinity

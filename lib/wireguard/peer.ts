@@ -34,7 +34,6 @@ export interface PendingHandshake {
 
 export class Peer {
   readonly publicKey: PublicKey
-  readonly cookies: CookieJar
   presharedKey: Uint8Array = NO_PRESHARED_KEY
   endpoint: Endpoint | null = null
   /** What both static keys agree on, once it was needed. */
@@ -52,13 +51,13 @@ export class Peer {
   sentBytes = 0
   lastHandshakeWallMs: number | null = null
   readonly #jitterMs: () => number
+  #cookies: CookieJar | null = null
   #timers: PeerTimers | null = null
   #lastTimestampSeen: Timestamp | null = null
   #lastInitiationSeenMs = -Infinity
 
   constructor(publicKey: PublicKey, jitterMs: () => number) {
     this.publicKey = publicKey
-    this.cookies = new CookieJar(publicKey)
     this.#jitterMs = jitterMs
   }
 
@@ -66,6 +65,17 @@ export class Peer {
   get timers(): PeerTimers {
     this.#timers ??= new PeerTimers(this.#jitterMs)
     return this.#timers
+  }
+
+  /** Likewise. */
+  get cookies(): CookieJar {
+    this.#cookies ??= new CookieJar(this.publicKey)
+    return this.#cookies
+  }
+
+  forgetCookies(): void {
+    this.#cookies?.forget()
+    this.#cookies = null
   }
 
   get deadlineMs(): number {
