@@ -4,11 +4,10 @@
  */
 import { z } from 'zod'
 import { BACKBONE_IMPLEMENTATIONS } from '../../lib/feed/questions.ts'
-import { BACKBONE_ENDPOINT, ID_PATTERN } from '../../lib/identity.ts'
+import { BACKBONE_ENDPOINT } from '../../lib/identity.ts'
 import { parseListen } from '../../lib/listen.ts'
-import { LOG_LEVELS } from '../../lib/log.ts'
-import { DEFAULT_MTU } from '../../lib/wireguard/constants.ts'
 import { WANTED_PATHS } from '../../lib/wireguard/wanted-path.ts'
+import { PROGRAM_KEYS, tunKeys } from '../program-keys.ts'
 
 const listen = z.string().superRefine((text, context) => {
   try {
@@ -19,15 +18,7 @@ const listen = z.string().superRefine((text, context) => {
 })
 
 export const backboneConfig = z.strictObject({
-  /** Names this host on the backbone; its identity is backbone/<id>. */
-  id: z.string().regex(ID_PATTERN, 'use up to 40 of a-z, 0-9 and "-"'),
-  host: z.string().min(1).max(100),
-  region: z.string().regex(ID_PATTERN, 'use up to 40 of a-z, 0-9 and "-"'),
-  /** Identity, WireGuard key and the last good table. */
-  stateDir: z.string().min(1),
-  /** The router's feed. */
-  router: z.url({ protocol: /^https$/, error: 'use https://host:port' }),
-  joinTokenFile: z.string().min(1).optional(),
+  ...PROGRAM_KEYS,
   /** Where the other hosts find this one, by UDP; told to the router when it joins. */
   advertise: z.string().max(64).regex(BACKBONE_ENDPOINT, 'write [IPv6 address]:port'),
   /** The host's addresses that others dial (hop, feed), IPv6; told likewise. Default: the one of `advertise`. */
@@ -49,15 +40,7 @@ export const backboneConfig = z.strictObject({
     })
     .prefault({})
     .refine(({ keepaliveSeconds, silenceSeconds }) => silenceSeconds > keepaliveSeconds, 'silenceSeconds is more than keepaliveSeconds'),
-  interface: z
-    .strictObject({
-      name: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/, 'use the name of a network interface').default('nearcast-bb'),
-      /** Of packets inside; 80 less than that of the way between hosts. */
-      mtu: z.int().min(1280).max(9000).default(DEFAULT_MTU),
-    })
-    .prefault({}),
-  admin: z.strictObject({ listen: z.string().min(1).optional() }).prefault({}),
-  log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).prefault({}),
+  interface: tunKeys('nearcast-bb'),
 })
 
 export type BackboneConfig = z.infer<typeof backboneConfig>

@@ -4,11 +4,9 @@
  */
 import { z } from 'zod'
 import { DEFAULT_PREFIX } from '../../lib/address.ts'
-import { ID_PATTERN } from '../../lib/identity.ts'
 import { parseListen } from '../../lib/listen.ts'
-import { LOG_LEVELS } from '../../lib/log.ts'
-import { DEFAULT_MTU } from '../../lib/wireguard/constants.ts'
 import { WANTED_PATHS } from '../../lib/wireguard/wanted-path.ts'
+import { PROGRAM_KEYS, tunKeys } from '../program-keys.ts'
 
 const listen = z.string().superRefine((text, context) => {
   try {
@@ -20,15 +18,7 @@ const listen = z.string().superRefine((text, context) => {
 const endpoint = z.string().max(128).regex(/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):([1-9]\d{0,4})$/, 'write host:port, an IPv6 address in brackets')
 
 export const gatewayConfig = z.strictObject({
-  /** Names this gateway; its identity is gateway/<id>. */
-  id: z.string().regex(ID_PATTERN, 'use up to 40 of a-z, 0-9 and "-"'),
-  host: z.string().min(1).max(100),
-  region: z.string().regex(ID_PATTERN, 'use up to 40 of a-z, 0-9 and "-"'),
-  /** Identity, WireGuard key and the last good table. */
-  stateDir: z.string().min(1),
-  /** The router's feed. */
-  router: z.url({ protocol: /^https$/, error: 'use https://host:port' }),
-  joinTokenFile: z.string().min(1).optional(),
+  ...PROGRAM_KEYS,
   /** Where peers find it, best first; told to the router when it joins. */
   advertise: z.union([endpoint, z.array(endpoint).min(1).max(8)]),
   prefix: z
@@ -64,16 +54,8 @@ export const gatewayConfig = z.strictObject({
     })
     .prefault({})
     .refine(({ listen: place, certificate, key, advertise }) => [place, certificate, key, advertise].every((each) => each === undefined) || [place, certificate, key, advertise].every((each) => each !== undefined), 'listen, certificate, key and advertise go together'),
-  tun: z
-    .strictObject({
-      /** Of the interface that it makes; the proxy names it in [[ingress]]. */
-      name: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/, 'use the name of a network interface').default('nearcast-wg'),
-      /** Of packets inside; 80 less than that of the way to the peers. */
-      mtu: z.int().min(1280).max(9000).default(DEFAULT_MTU),
-    })
-    .prefault({}),
-  admin: z.strictObject({ listen: z.string().min(1).optional() }).prefault({}),
-  log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).prefault({}),
+  /** Of the interface; the proxy names it in [[ingress]]. */
+  tun: tunKeys('nearcast-wg'),
 })
 
 export type GatewayConfig = z.infer<typeof gatewayConfig>
