@@ -46,7 +46,7 @@ export async function demo(options: DemoOptions): Promise<boolean> {
   process.once('SIGINT', stop)
   process.once('SIGTERM', stop)
   results.push({ name: 'start', ok: true, ms: performance.now() - started })
-  const memory: Memory = { url: '', address: '', globexUrl: '', engines: new Map() }
+  const memory: Memory = { url: '', address: '', globexUrl: '', idleUrl: '', engines: new Map() }
   const only = new Set(options.only ?? [])
   try {
     const steps = STORY.filter(({ name }) => only.size === 0 || only.has(name) || FOUNDATION.has(name))

@@ -13,6 +13,8 @@ export interface Memory {
   url: string
   address: string
   globexUrl: string
+  /** Of the database that is left alone until it rests. */
+  idleUrl: string
   /** Redis's run_id of acme/cache's engine per region: tells which node has answered. */
   engines: Map<string, string>
 }

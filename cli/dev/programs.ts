@@ -124,9 +124,12 @@ function joining(topology: Topology, host: Host, kind: ProgramKind, token: strin
 export function planAgent(topology: Topology, host: Host, token: string): PlannedProgram {
   const { keys, file } = joining(topology, host, 'agent', token)
   const hop = { listen: `[::]:${HOP_PORT}`, advertise: `[${host.address}]:${HOP_PORT}`, socket: hopSocket(host) }
-  // Any server that a user starts on a host can be put behind an address, as long as it listens on that host's own loopback.
-  const backends = { allow: ['127.0.0.1:*', '[::1]:*'], checkIntervalMs: 500 }
-  return plan(host, 'agent', { ...keys, dataDir: agentDataDirectory(host), hop, backends, plane: topology.plane, redis: { idleStopMinutes: topology.idleStopMinutes } }, { files: [file] })
+  // Any server that a user starts on a host can be put behind an address, and a Redis imported, as long as it listens on that
+  // host's own loopback.
+  const own = ['127.0.0.1:*', '[::1]:*']
+  const backends = { allow: own, checkIntervalMs: 500 }
+  const redis = { idleStopMinutes: topology.idleStopMinutes, importFrom: own }
+  return plan(host, 'agent', { ...keys, dataDir: agentDataDirectory(host), hop, backends, plane: topology.plane, redis }, { files: [file] })
 }
 
 /** Quicker than the defaults, so that what is broken and mended on purpose shows within seconds. */

@@ -11,8 +11,8 @@ interface Report {
 }
 
 const STEPS = [
-  'start', 'links', 'create', 'set-get', 'replica-readonly', 'outside', 'explain', 'wall-foreign', 'wall-kernel', 'two-tenants', 'postgres', 'redis-access', 'redis-backup', 'wireguard', 'backbone',
-  'agent-stopped', 'agent-paused', 'node-blackholed', 'tenant-crash-loop', 'link-delay', 'kill-under-load',
+  'start', 'links', 'create', 'redis-idle', 'set-get', 'replica-readonly', 'outside', 'explain', 'wall-foreign', 'wall-kernel', 'two-tenants', 'postgres', 'redis-access', 'redis-backup', 'redis-import', 'redis-limits', 'wireguard', 'backbone',
+  'agent-stopped', 'agent-paused', 'node-blackholed', 'tenant-crash-loop', 'link-delay', 'kill-under-load', 'redis-woken',
 ]
 
 /** Beside other tests, on a machine that may be slow: a demo that still moves is let be. */

@@ -1,0 +1,46 @@
+/**
+ * The two steps of the story about rest: a database is filled and left alone early, and asked for again at the end, a minute
+ * later at least.
+ */
+import type { Step } from './step.ts'
+import { check, said, until } from './step.ts'
+
+const KEYS = '10000'
+/** A minute after the last connection, and the agent's next look. */
+const REST_TIMEOUT_MS = 100_000
+
+interface Status {
+  readonly nodes: readonly { readonly resting: boolean; readonly diskBytes: number }[]
+}
+
+export const REDIS_IDLE_STEP: Step = {
+  name: 'redis-idle',
+  title: 'A database is filled, told to rest after a minute without a connection, and left alone',
+  async run({ cluster, show, memory }) {
+    const create = ['redis', 'create', '--org', 'acme', '--name', 'archive', '--region', 'mad', '--plan', 'large', '--append-fsync', 'always']
+    memory.idleUrl = (await cluster.json<{ readonly url: string }>(create)).url
+    const park = ['redis', 'set', 'archive', '--org', 'acme', '--park', '1']
+    await cluster.json(park)
+    const fill = `eval "for i = 1, ${KEYS} do redis.call('set', 'k' .. i, i) end return 'filled'" 0`
+    const filled = await cluster.onAppHost('acme', 'mad', `redis-cli --no-auth-warning -u "$URL" ${fill}`, { URL: memory.idleUrl })
+    show(`$ nearcast ${create.join(' ')}\n$ nearcast ${park.join(' ')}\nacme in mad> ${fill}\n${said(filled)}`)
+    check(said(filled) === 'filled', 'The database was not filled.')
+  },
+}
+
+export const REDIS_WOKEN_STEP: Step = {
+  name: 'redis-woken',
+  title: 'By now it rests on disk, without a process; the next command wakes it and never knows',
+  async run({ cluster, show, memory }) {
+    const status = ['redis', 'status', 'archive', '--org', 'acme']
+    let node: Status['nodes'][number] | undefined
+    await until('it rests', async () => (node = (await cluster.json<Status>(status)).nodes[0])?.resting === true, REST_TIMEOUT_MS)
+    show(`$ nearcast ${status.join(' ')}\nresting, ${node?.diskBytes} bytes on disk`)
+    const timed = 'begun=$(date +%s%N); redis-cli --no-auth-warning -u "$URL" dbsize; echo "$(( ($(date +%s%N) - begun) / 1000000 )) ms"'
+    const woken = await cluster.onAppHost('acme', 'mad', timed, { URL: memory.idleUrl })
+    show(`acme in mad> dbsize\n${said(woken)}, command line and wake-up included`)
+    check(woken.stdout.split('\n')[0] === KEYS, 'It does not hold what was written.')
+    check(!(await cluster.json<Status>(status)).nodes.some(({ resting }) => resting), 'It answers, and is said to rest.')
+    await cluster.nearcast(['redis', 'destroy', 'archive', '--org', 'acme', '--yes'])
+  },
+}
