@@ -4,8 +4,8 @@
  */
 import { ALLOWED_AGAIN, DENIED_COMMANDS } from '../../agent/redis/engine/acl.ts'
 
-/** What a denied command answers. DEBUG and MODULE are switched off besides, which an engine says first. */
-export const DENIED_ANSWER = /^NOPERM this user has no permissions to run the '[^']+' (command|subcommand)|^ERR (DEBUG|MODULE) command not allowed/
+/** What a denied command answers: Redis 7.0's words, or Valkey's. DEBUG and MODULE are switched off besides, which an engine says first. */
+export const DENIED_ANSWER = /^NOPERM (this user|User default) has no permissions to run the '[^']+' (command|subcommand)|^ERR (DEBUG|MODULE) command not allowed/
 
 /** Named as in COMMAND DOCS; one with subcommands stands for all of them. */
 export function isDenied(command: string): boolean {

@@ -9,6 +9,7 @@ import { afterEach, expect, test } from 'vitest'
 import { RespClient } from '../../agent/redis/resp/client.ts'
 import type { Reply } from '../../agent/redis/resp/reply-decoder.ts'
 import { databaseRow, DataNode } from '../support/data-node.ts'
+import { ENGINE_SERVER } from '../support/engine-server.ts'
 import { until } from '../support/until.ts'
 
 const HERE = [{ node: 'mad', role: 'primary' as const }]
@@ -155,7 +156,7 @@ test('an engine that is killed in the middle of a restore holds what it held, or
   }
 })
 
-test("a backup opens as an RDB that a plain redis-server loads; a removed database's backups go with it", async () => {
+test("a backup opens as an RDB that a plain server loads; a removed database's backups go with it", async () => {
   const node = await dataNode()
   await node.feed(databaseRow('db', HERE, 'pw'))
   await node.available('db')
@@ -168,8 +169,8 @@ test("a backup opens as an RDB that a plain redis-server loads; a removed databa
   closing.push(() => rmSync(directory, { recursive: true, force: true }))
   writeFileSync(join(directory, 'dump.rdb'), openChunk({ key: Buffer.from(KEY, 'hex'), backup: 'b1' }, 0, true, Buffer.from(data, 'base64')))
   expect(taken.bytes).toBe(readFileSync(join(directory, 'dump.rdb')).length)
-  expect(execFileSync('redis-check-rdb', [join(directory, 'dump.rdb')], { encoding: 'utf8' })).toContain('RDB looks OK')
-  const plain = spawn('redis-server', ['--port', '0', '--unixsocket', join(directory, 's'), '--dir', directory], { stdio: 'ignore' })
+  expect(execFileSync(ENGINE_SERVER.replace(/server$/, 'check-rdb'), [join(directory, 'dump.rdb')], { encoding: 'utf8' })).toContain('RDB looks OK')
+  const plain = spawn(ENGINE_SERVER, ['--port', '0', '--unixsocket', join(directory, 's'), '--dir', directory], { stdio: 'ignore' })
   closing.push(() => plain.kill('SIGKILL'))
   // Its socket is there before it listens, and it listens before it has loaded.
   const asked = async (): Promise<unknown> => {

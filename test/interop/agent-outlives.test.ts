@@ -113,8 +113,11 @@ test.skipIf(forbidden)('what changed while no agent was there holds for the engi
   expect(await node.agent.answer('redis.statistics', { service: 'db' })).toMatchObject({ commands: { total: 0 }, engine: { keys: 1 } })
   const speaks = await dialer(node.socket)
   expect(await speaks.command('db', ADDRESS, 'new', 'INFO memory')).toContain(`maxmemory:${4 << 20}\r\n`)
-  const wire = speaks.connect('db', ADDRESS).send('AUTH pw\r\nAUTH gone x\r\n')
-  await until('both refusals', () => wire.text.split('-WRONGPASS').length === 3)
+  // One by one: newer engines say nothing to a failed AUTH while an answer before it is on its way.
+  for (const login of ['AUTH pw', 'AUTH gone x']) {
+    const wire = speaks.connect('db', ADDRESS).send(`${login}\r\n`)
+    await until('its refusal', () => wire.text.includes('-WRONGPASS'))
+  }
   // Nobody beside the three that there always are.
   expect((await node.agent.tenants.supervisors.get('db')?.look([['ACL', 'USERS']]))?.[0]).toMatchObject({ items: { length: 3 } })
 })

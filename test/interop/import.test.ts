@@ -11,6 +11,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { parseImportSource } from '../../agent/redis/copies/import-source.ts'
 import { RespClient } from '../../agent/redis/resp/client.ts'
 import { DataNode } from '../support/data-node.ts'
+import { SOURCE_SERVER } from '../support/engine-server.ts'
 import type { Answer, TestRegistry } from '../support/registry.ts'
 import { startRegistry } from '../support/registry.ts'
 import { until } from '../support/until.ts'
@@ -47,7 +48,7 @@ async function plainRedis(...options: string[]): Promise<{ readonly port: number
   probe.close()
   const directory = mkdtempSync(join(tmpdir(), 'nearcast-source-'))
   const socket = join(directory, 's')
-  const server = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--unixsocket', socket, '--dir', directory, '--save', '', '--repl-diskless-sync-delay', '0', '--requirepass', 'source-pw', ...options], { stdio: 'ignore' })
+  const server = spawn(SOURCE_SERVER, ['--port', String(port), '--bind', '127.0.0.1', '--unixsocket', socket, '--dir', directory, '--save', '', '--repl-diskless-sync-delay', '0', '--requirepass', 'source-pw', ...options], { stdio: 'ignore' })
   closing.push(async () => {
     server.kill('SIGKILL')
     if (server.exitCode === null && server.signalCode === null) await once(server, 'exit')

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { ENGINE_SERVER } from './engine-server.ts'
 
 const MAIN = new URL('../../agent/main.ts', import.meta.url).pathname
 
@@ -30,6 +31,7 @@ export function agentPlace(base: string, id: string, routerUrl: string, hopPort:
     `listen = "[::1]:${hopPort}"`,
     `socket = "${place.socket}"`,
     '[redis]',
+    `server = "${ENGINE_SERVER}"`,
     `outliveAgent = ${outliveAgent}`,
     '[admin]',
     'listen = "127.0.0.1:0"',

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { ENGINE_SERVER } from './engine-server.ts'
 import { until } from './until.ts'
 
 export interface BareRedis {
@@ -12,10 +13,15 @@ export interface BareRedis {
   close(): Promise<void>
 }
 
-export async function startBareRedis(...words: string[]): Promise<BareRedis> {
+export function startBareRedis(...words: string[]): Promise<BareRedis> {
+  return startBareRedisOn(ENGINE_SERVER, ...words)
+}
+
+/** `server`: a name in PATH, or a path. */
+export async function startBareRedisOn(server: string, ...words: string[]): Promise<BareRedis> {
   const directory = mkdtempSync(join(tmpdir(), 'nearcast-bare-'))
   const socket = join(directory, 'redis.sock')
-  const child = spawn('redis-server', ['--port', '0', '--unixsocket', socket, '--save', '', '--dir', directory, '--enable-debug-command', 'yes', ...words], { stdio: 'ignore' })
+  const child = spawn(server, ['--port', '0', '--unixsocket', socket, '--save', '', '--dir', directory, '--enable-debug-command', 'yes', ...words], { stdio: 'ignore' })
   const ended = once(child, 'exit')
   let listens = false
   const knock = (): void => {

@@ -15,6 +15,7 @@ import type { AddressRow, Change, DialerRow, ServiceRow } from '../../lib/feed/m
 import { Lifecycle } from '../../lib/lifecycle.ts'
 import { createLogger } from '../../lib/log.ts'
 import type { HopTls } from '../../lib/plane/plane.ts'
+import { ENGINE_SERVER } from './engine-server.ts'
 import { until } from './until.ts'
 
 export interface DataNodeOptions {
@@ -62,7 +63,7 @@ export class DataNode {
       hop: { ...options.hop },
       backends: { checkIntervalMs: 100, checkTimeoutMs: 2000, ...options.backends },
       // Whatever ends the test ends its engines.
-      redis: { outliveAgent: false, healthIntervalMs: 250, stopTimeoutMs: 2000, ...options.redis },
+      redis: { server: ENGINE_SERVER, outliveAgent: false, healthIntervalMs: 250, stopTimeoutMs: 2000, ...options.redis },
     })
     const write = (line: string): void => void this.log.push(JSON.parse(line) as Record<string, unknown>)
     this.agent = buildAgent({
