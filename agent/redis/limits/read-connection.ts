@@ -1,9 +1,9 @@
 /**
  * A client's connection that is read on its way to the engine, because the limits of its database need it.
  *
- * Bytes go on as they came. A command that is refused is replaced by one that no engine knows: its name is a word that only this
- * connection knows, its argument the reason. The engine's "unknown command" at that place among the replies, which repeats both,
- * is then replaced by the reason. So the engine itself keeps the order, aborts the transaction around it, and says nothing where
+ * Bytes go on as they came, but for requests without a word. A command that is refused is replaced by one that no engine
+ * knows: its name is a word that only this connection knows, its argument the reason. The engine's "unknown command" at that
+ * place among the replies, which repeats both, is then replaced by the reason. So the engine itself keeps the order, aborts the transaction around it, and says nothing where
  * nothing is to be said (CLIENT REPLY OFF): no state of the protocol is followed here. A command is judged when it is whole, or
  * too large, or more of it has come than is held back; then it goes on as it comes, and if it turns out too large, the
  * connection ends.
@@ -104,7 +104,12 @@ export class ReadConnection {
         this.#write(out)
         return this.#end(refusal === null ? `-ERR Protocol error: ${this.#requests.problem}\r\n` : `-${refusal}\r\n`)
       }
-      if (refusal !== null) {
+      if (step === 'done' && this.#requests.argumentCount === 0) {
+        // Engines differ in how they read on behind one (Valkey 8.0 takes an array for lines), and answer nothing to it.
+        out.push(chunk.subarray(from, begin))
+        this.#release([])
+        from = at
+      } else if (refusal !== null) {
         out.push(chunk.subarray(from, begin), this.#drop(refusal))
         from = at
       } else if (this.#judgement === 'dropped') from = at
