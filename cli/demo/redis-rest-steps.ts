@@ -2,15 +2,22 @@
  * The two steps of the story about rest: a database is filled and left alone early, and asked for again at the end, a minute
  * later at least.
  */
-import type { Step } from './step.ts'
+import type { Step, StepContext } from './step.ts'
 import { check, said, until } from './step.ts'
 
 const KEYS = '10000'
 /** A minute after the last connection, and the agent's next look. */
 const REST_TIMEOUT_MS = 100_000
 
-interface Status {
-  readonly nodes: readonly { readonly resting: boolean; readonly diskBytes: number }[]
+interface Use {
+  readonly resting: boolean
+  readonly diskBytes: number
+}
+
+const STATUS = ['redis', 'status', 'archive', '--org', 'acme']
+
+async function use(context: StepContext): Promise<Use | undefined> {
+  return (await context.cluster.json<{ readonly statistics: { readonly nodes: readonly Use[] } }>(STATUS)).statistics.nodes[0]
 }
 
 export const REDIS_IDLE_STEP: Step = {
@@ -31,16 +38,16 @@ export const REDIS_IDLE_STEP: Step = {
 export const REDIS_WOKEN_STEP: Step = {
   name: 'redis-woken',
   title: 'By now it rests on disk, without a process; the next command wakes it and never knows',
-  async run({ cluster, show, memory }) {
-    const status = ['redis', 'status', 'archive', '--org', 'acme']
-    let node: Status['nodes'][number] | undefined
-    await until('it rests', async () => (node = (await cluster.json<Status>(status)).nodes[0])?.resting === true, REST_TIMEOUT_MS)
-    show(`$ nearcast ${status.join(' ')}\nresting, ${node?.diskBytes} bytes on disk`)
+  async run(context) {
+    const { cluster, show, memory } = context
+    let seen: Use | undefined
+    await until('it rests', async () => (seen = await use(context))?.resting === true, REST_TIMEOUT_MS)
+    show(`$ nearcast ${STATUS.join(' ')}\nresting, ${seen?.diskBytes} bytes on disk`)
     const timed = 'begun=$(date +%s%N); redis-cli --no-auth-warning -u "$URL" dbsize; echo "$(( ($(date +%s%N) - begun) / 1000000 )) ms"'
     const woken = await cluster.onAppHost('acme', 'mad', timed, { URL: memory.idleUrl })
     show(`acme in mad> dbsize\n${said(woken)}, command line and wake-up included`)
     check(woken.stdout.split('\n')[0] === KEYS, 'It does not hold what was written.')
-    check(!(await cluster.json<Status>(status)).nodes.some(({ resting }) => resting), 'It answers, and is said to rest.')
+    check((await use(context))?.resting === false, 'It answers, and is said to rest.')
     await cluster.nearcast(['redis', 'destroy', 'archive', '--org', 'acme', '--yes'])
   },
 }

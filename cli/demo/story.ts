@@ -142,8 +142,11 @@ export const STORY: readonly Step[] = [
       const ms = await until('the replica has the key', async () => (await redis({ ...context, show: () => {} }, 'gru', 'get k')) === 'v')
       check((await redis(context, 'gru', 'get k')) === 'v', 'The read answered something else.')
       context.show(`on the replica ${ms.toFixed(0)} ms after the write was acknowledged, command line included`)
-      await learnEngines(context)
-      check(new Set(context.memory.engines.values()).size === 3, 'The three regions were not served by three engines.')
+      // A probe that comes late on a busy machine sends a region elsewhere for a moment.
+      await until('the three regions are served by three engines', async () => {
+        await learnEngines(context)
+        return new Set(context.memory.engines.values()).size === 3
+      })
     },
   },
   {
