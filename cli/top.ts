@@ -2,6 +2,9 @@
 import { z } from 'zod'
 import { colours, milliseconds, table } from './output.ts'
 
+/** The width of tables: a screen has so many rows, so lines are cut at its edge, not broken. */
+const WHOLE = Number.POSITIVE_INFINITY
+
 export const liveObject = z.looseObject({
   revision: z.number(),
   proxies: z.array(
@@ -39,7 +42,7 @@ export function topScreen(live: Live, rows: number): string[] {
 
 function proxies({ proxies: all, revision }: Live): string {
   const behind = (own: number): string => (own >= revision ? String(own) : colours.yellow(`${own} (${revision - own} behind)`))
-  return table(['proxy', 'region', 'connections', 'addresses', 'feed', 'revision'], all.map((each) => [each.proxy, each.region, each.connections, each.addresses, each.feed.state === 'connected' ? 'connected' : colours.yellow(each.feed.state), behind(each.feed.revision)]))
+  return table(['proxy', 'region', 'connections', 'addresses', 'feed', 'revision'], all.map((each) => [each.proxy, each.region, each.connections, each.addresses, each.feed.state === 'connected' ? 'connected' : colours.yellow(each.feed.state), behind(each.feed.revision)]), WHOLE)
 }
 
 /** A row for each node, a column for each proxy: smoothed latency, and connections carried. */
@@ -51,7 +54,7 @@ function latencies({ proxies: all }: Live): string {
     const text = `${milliseconds(seen.latencyMs)} · ${seen.connections}`
     return seen.healthy ? text : colours.red(`${text} unhealthy`)
   }
-  return table(['node', 'region', ...all.map(({ proxy }) => `from ${proxy}`)], [...nodes].toSorted(([left], [right]) => (left < right ? -1 : 1)).map(([id, region]) => [id, region, ...all.map((proxy) => cell(proxy, id))]))
+  return table(['node', 'region', ...all.map(({ proxy }) => `from ${proxy}`)], [...nodes].toSorted(([left], [right]) => (left < right ? -1 : 1)).map(([id, region]) => [id, region, ...all.map((proxy) => cell(proxy, id))]), WHOLE)
 }
 
 function tenants({ agents, services }: Live, most: number): string {
@@ -61,7 +64,7 @@ function tenants({ agents, services }: Live, most: number): string {
     .toSorted((left, right) => right.connections - left.connections)
   const shown = rows.slice(0, rows.length > most ? most - 1 : most)
   const more = rows.length - shown.length
-  const text = table(['database', 'node', 'role', 'connections', 'state'], shown.map((each) => [names.get(each.service) ?? each.service, each.agent, each.role, each.connections, each.reason === null ? 'available' : colours.yellow(each.reason)]))
+  const text = table(['database', 'node', 'role', 'connections', 'state'], shown.map((each) => [names.get(each.service) ?? each.service, each.agent, each.role, each.connections, each.reason === null ? 'available' : colours.yellow(each.reason)]), WHOLE)
   return more > 0 ? `${text}\n${colours.dim(`and ${more} more`)}` : text
 }
 

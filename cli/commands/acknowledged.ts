@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { provisioning } from '../api-objects.ts'
 import type { Provisioning } from '../api-objects.ts'
-import { colours, milliseconds } from '../output.ts'
+import { colours, count, milliseconds } from '../output.ts'
 
 export const changedObject = z.looseObject({ change: provisioning })
 export const removedObject = z.looseObject({ revocation: provisioning.optional() })
@@ -11,7 +11,7 @@ export const removedObject = z.looseObject({ revocation: provisioning.optional()
 export function acknowledged(about: string, { proxies, agents, ms, missing }: Provisioning): string[] {
   const readers = [...proxies, ...agents.filter((agent) => agent.error === undefined)]
   const slowest = readers.reduce((most, reader) => Math.max(most, reader.ms ?? 0), 0)
-  const where = readers.length === 0 ? 'no connected program was concerned' : `in force at ${proxies.length} proxies and ${readers.length - proxies.length} agents, the last after ${milliseconds(slowest)}`
+  const where = readers.length === 0 ? 'no connected program was concerned' : `in force at ${count(proxies.length, 'proxy', 'proxies')} and ${count(readers.length - proxies.length, 'agent')}, the last after ${milliseconds(slowest)}`
   return [
     `${about}: ${where} (${milliseconds(ms)} in all).`,
     ...agents.flatMap(({ id, error }) => (error === undefined ? [] : [colours.yellow(`${id}: ${error}`)])),

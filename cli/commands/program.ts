@@ -1,7 +1,7 @@
 /**
  * The command tree of `nearcast`: options that every command takes, and the groups of commands. Each group adds itself.
  */
-import { Command } from 'commander'
+import { Command, CommanderError } from 'commander'
 import { colours } from '../output.ts'
 import { addCompletionCommand } from './completion.ts'
 import { addContextCommands } from './context.ts'
@@ -16,7 +16,8 @@ import { addProxyProtocolCommand } from './proxy-protocol.ts'
 import { addRedisCommands } from './redis.ts'
 import { addRegistryCommands } from './registry.ts'
 import { addAddressSettings } from './address-settings.ts'
-import { DEFAULT_CLUSTER, withSession } from './session.ts'
+import { DEFAULT_CLUSTER } from '../dev/control-protocol.ts'
+import { withSession } from './session.ts'
 import { addRunCommand } from './run.ts'
 import { addStoreCommands } from './store.ts'
 import { addTopCommand } from './top.ts'
@@ -34,7 +35,7 @@ export function createProgram(version: string): Command {
     .option('--token <token>', 'the API token (else NEARCAST_TOKEN)')
     .option('--cluster <name>', `a cluster on this machine (else NEARCAST_CLUSTER, else "${DEFAULT_CLUSTER}")`)
     .configureHelp({ styleTitle: (title) => colours.bold(title) })
-    .showHelpAfterError('(nearcast --help lists the commands)')
+    .exitOverride()
   addRedisCommands(program, withSession)
   addContextCommands(program, withSession)
   addRegistryCommands(program, withSession)
@@ -53,5 +54,25 @@ export function createProgram(version: string): Command {
   addDoctorCommand(program)
   addProxyProtocolCommand(program)
   addCompletionCommand(program)
+  pointToHelp(program, program.name())
   return program
+}
+
+export interface Ending {
+  readonly exitCode: number
+  readonly message: string
+}
+
+/** Of a command line that wasn't run, because it asked for help or the version, or is mistaken; null: another error. */
+export function endingOf(error: unknown): Ending | null {
+  if (!(error instanceof CommanderError)) return null
+  const { code, exitCode, message } = error
+  const said = code === 'commander.help' ? 'The command has parts, and none was given; --help lists them.' : message.replace(/^error: /, '').replaceAll('\n', ' ')
+  return { exitCode, message: said }
+}
+
+/** Whoever misspells is told where that very command is explained. */
+function pointToHelp(command: Command, path: string): void {
+  command.showHelpAfterError(`(${path} --help says more)`)
+  for (const each of command.commands) pointToHelp(each, `${path} ${each.name()}`)
 }

@@ -11,7 +11,7 @@ import type { SizeOptions } from './redis-plans.ts'
 import { addSizeOptions, sizeBody, sizeFacts } from './redis-plans.ts'
 import type { Session, WithSession } from './session.ts'
 import { ORG_OPTION } from './session.ts'
-import { list, segment, whole } from './values.ts'
+import { list, segment, wholeOr } from './values.ts'
 
 export interface OrgOptions {
   readonly org?: string
@@ -44,9 +44,9 @@ export function addRedisAccessCommands(redis: Command, withSession: WithSession)
     .description('change a database')
     .option(...ORG_OPTION)
     .option('--allow <sources>', 'addresses and subnets that clients must come from: 10.0.0.0/8,fdaa:0:1::/48; or any', list)
-    .option('--park <minutes>', 'its engine rests after so many minutes without a connection, the next one wakes it; or never; or default')
-    .option('--daily-backups <count>', 'a backup every day, so many kept (1 to 30); or off')
-    .action((name: string, options: OrgOptions & SizeOptions & { allow?: string[]; dailyBackups?: string; park?: string }, command: Command) =>
+    .option('--park <minutes>', 'its engine rests after so many minutes without a connection, the next one wakes it; or never; or default', wholeOr(NEVER, DEFAULT))
+    .option('--daily-backups <count>', 'a backup every day, so many kept (1 to 30); or off', wholeOr(OFF))
+    .action((name: string, options: OrgOptions & SizeOptions & { allow?: string[]; dailyBackups?: number | typeof OFF; park?: number | typeof NEVER | typeof DEFAULT }, command: Command) =>
       withSession(command, async (session) => {
         const { allow, dailyBackups, park } = options
         const size = sizeBody(options)
@@ -54,8 +54,8 @@ export function addRedisAccessCommands(redis: Command, withSession: WithSession)
         const change = {
           ...size,
           ...(allow !== undefined && { allowedSources: allow.length === 1 && allow[0] === ANY ? null : allow }),
-          ...(park !== undefined && { parkAfterMinutes: park === DEFAULT ? null : park === NEVER ? NEVER : whole(park) }),
-          ...(dailyBackups !== undefined && { dailyBackups: dailyBackups === OFF ? null : whole(dailyBackups) }),
+          ...(park !== undefined && { parkAfterMinutes: park === DEFAULT ? null : park }),
+          ...(dailyBackups !== undefined && { dailyBackups: dailyBackups === OFF ? null : dailyBackups }),
         }
         const answer = await session.api.patch(await databasePath(session, name, options), change, changedRedis)
         const now = facts([

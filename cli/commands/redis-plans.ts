@@ -4,7 +4,7 @@ import { Option } from 'commander'
 import { z } from 'zod'
 import { listOf } from '../api-objects.ts'
 import type { RedisObject } from '../api-objects.ts'
-import { table } from '../output.ts'
+import { bytes, table } from '../output.ts'
 import { amount, NONE, optionName } from './limits.ts'
 import type { WithSession } from './session.ts'
 
@@ -49,7 +49,7 @@ export function sizeBody(options: SizeOptions): Record<string, unknown> {
 export function sizeFacts({ plan, limits, eviction, maxMemoryBytes, autoUpgrade }: RedisObject): [string, string][] {
   return [
     ['plan', `${plan ?? 'none'}${autoUpgrade === true ? '; the next one at a limit' : ''}`],
-    ['data size', `${maxMemoryBytes} bytes, ${eviction === true ? 'then keys go' : 'then writes are refused'}`],
+    ['data size', `${bytes(maxMemoryBytes)} (${maxMemoryBytes} bytes), ${eviction === true ? 'then keys go' : 'then writes are refused'}`],
     ['limits', limitsText(limits)],
   ]
 }
@@ -67,7 +67,7 @@ export function addRedisPlansCommand(redis: Command, withSession: WithSession): 
     .action((_options: object, command: Command) =>
       withSession(command, async ({ api, output }) => {
         const plans = await api.get('/v1/plans', listOf(planObject))
-        const rows = plans.map(({ name, maxMemoryBytes, eviction, ...limits }) => [name, String(maxMemoryBytes ?? '-'), eviction === true ? 'keys go' : 'refuses writes', limitsText(limits as Record<string, number>)])
+        const rows = plans.map(({ name, maxMemoryBytes, eviction, ...limits }) => [name, maxMemoryBytes === undefined ? '-' : bytes(maxMemoryBytes), eviction === true ? 'keys go' : 'refuses writes', limitsText(limits as Record<string, number>)])
         output.show(plans, () => table(['plan', 'data size', 'when full', 'limits'], rows))
       }),
     )

@@ -1,13 +1,14 @@
 /** What `nearcast redis status` says of use; `nearcast redis commands | why-slow`. */
 import type { Command } from 'commander'
 import { z } from 'zod'
-import { colours, facts, milliseconds, table } from '../output.ts'
+import { bytes, colours, count, facts, milliseconds, table } from '../output.ts'
 import type { OrgOptions } from './redis-access.ts'
 import { databasePath } from './redis-access.ts'
 import type { WithSession } from './session.ts'
 import { ORG_OPTION } from './session.ts'
 
 const latency = z.object({ count: z.number(), meanMs: z.number(), p99Ms: z.number() }).nullable()
+const heldBack = z.object({ now: z.boolean(), ms: z.number() }).optional()
 const latencies = z.object({ read: latency, write: latency }).nullable()
 const limits = z.array(z.object({ limit: z.string(), allowed: z.number(), used: z.number().optional(), hits: z.number() }))
 
@@ -36,6 +37,7 @@ const slowObject = z.looseObject({
   node: z.string(),
   ways: z.array(z.object({ proxy: z.string(), node: z.string(), latencyMs: z.number().nullable(), healthy: z.boolean() })),
   latency: latencies,
+  heldBack,
   limits,
   commands: z.array(z.object({ at: z.string(), ms: z.number(), command: z.string() })),
 })
@@ -45,21 +47,21 @@ const WARN_SHARE = 0.8
 
 export function usageLines({ nodes, missing }: Statistics): string[] {
   const lines = nodes.flatMap((node) => {
-    const { commands, bytes, engine, hits, misses } = node
+    const { commands, bytes: carried, engine, hits, misses } = node
     return [
       '',
       colours.dim(`on ${node.node}, ${node.role}${node.resting ? ', resting' : ''}`),
       facts([
         ['connections', String(node.connections)],
         ['commands', `${commands.perSecond.toFixed(1)} a second, ${commands.day} today, ${commands.month} this month, ${commands.total} in all`],
-        ['bytes', `${bytes.day} today, ${bytes.month} this month`],
+        ['carried', `${bytes(carried.day)} today, ${bytes(carried.month)} this month`],
         ['reads that found their key', hits + misses === 0 ? '-' : `${((100 * hits) / (hits + misses)).toFixed(1)} % of ${hits + misses}`],
         ['keys', engine === null ? '-' : `${engine.keys} (${engine.expired} expired, ${engine.evicted} gone for room)`],
-        ['memory, disk', `${engine?.memoryBytes ?? '-'}, ${node.diskBytes} bytes`],
+        ['memory, disk', `${engine === null ? '-' : bytes(engine.memoryBytes)}, ${bytes(node.diskBytes)}`],
         ['latency', latencyText(node.latency)],
       ]),
       ...node.limits.filter(({ used, allowed }) => used !== undefined && used >= allowed * WARN_SHARE).map(({ limit, used, allowed }) => colours.yellow(`${limit}: ${used} of ${allowed} used`)),
-      ...node.limits.filter(({ hits: met }) => met > 0).map(({ limit, hits: met }) => colours.yellow(`${limit}: met ${met} times`)),
+      ...node.limits.filter(({ hits: met }) => met > 0).map(({ limit, hits: met }) => colours.yellow(`${limit}: met ${count(met, 'time')}`)),
     ]
   })
   return [...lines, ...missing.map(({ node, code }) => colours.yellow(`${node} does not say how it is used: ${code}`))]
@@ -68,6 +70,11 @@ export function usageLines({ nodes, missing }: Statistics): string[] {
 function latencyText(measured: z.infer<typeof latencies>): string {
   if (measured === null) return 'not measured: its plan needs no reading'
   return `${latencyOf('read', measured.read)}; ${latencyOf('write', measured.write)}`
+}
+
+function heldBackLines(held: z.infer<typeof heldBack>): string[] {
+  if (held === undefined || held.ms === 0) return []
+  return [colours.yellow(`held back: for ${milliseconds(held.ms)} in all${held.now ? ', now too' : ''}; its engine kept a processor busy, so its neighbours went first.`)]
 }
 
 function latencyOf(kind: string, measured: z.infer<typeof latency>): string {
@@ -97,9 +104,10 @@ export function addRedisReportCommands(redis: Command, withSession: WithSession)
       withSession(command, async (session) => {
         const slow = await session.api.get(`${await databasePath(session, name, options)}/slow`, slowObject)
         session.output.show(slow, () => [
-          table(['from', 'takes', 'a way of'], slow.ways.map(({ proxy, node, latencyMs, healthy }) => [proxy, `${node}${healthy ? '' : ' (unhealthy)'}`, latencyMs === null ? '-' : milliseconds(latencyMs)])),
+          table(['proxy', 'takes node', 'at a distance of'], slow.ways.map(({ proxy, node, latencyMs, healthy }) => [proxy, `${node}${healthy ? '' : ' (unhealthy)'}`, latencyMs === null ? '-' : milliseconds(latencyMs)])),
           facts([['on the node itself', latencyText(slow.latency)]]),
-          ...(slow.limits.length === 0 ? ['No limit was met.'] : slow.limits.map(({ limit, allowed, hits }) => colours.yellow(`${limit} ${allowed}: met ${hits} times; those commands or connections were refused or had to wait.`))),
+          ...heldBackLines(slow.heldBack),
+          ...(slow.limits.length === 0 ? ['No limit was met.'] : slow.limits.map(({ limit, allowed, hits }) => colours.yellow(`${limit} ${allowed}: met ${count(hits, 'time')}; those commands or connections were refused or had to wait.`))),
           ...(slow.commands.length === 0 ? ['Its slow log is empty: no command took 10 ms.'] : [table(['when', 'took', 'command'], slow.commands.map(({ at, ms, command: said }) => [at, milliseconds(ms), said]))]),
         ])
       }),

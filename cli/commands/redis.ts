@@ -7,8 +7,9 @@ import type { Provisioning, RedisObject } from '../api-objects.ts'
 import { listOf, redisObject, regionObject } from '../api-objects.ts'
 import { generateName } from '../generated-name.ts'
 import type { Output } from '../output.ts'
-import { colours, facts, milliseconds, table } from '../output.ts'
+import { colours, count, facts, milliseconds, table } from '../output.ts'
 import { confirmed, YES_OPTION } from './confirm.ts'
+import { amount, NONE } from './limits.ts'
 import { addRedisAccessCommands, restsAfter } from './redis-access.ts'
 import { addRedisBackupCommands } from './redis-backups.ts'
 import { addRedisImportCommand } from './redis-import.ts'
@@ -19,7 +20,7 @@ import { ORG_OPTION } from './session.ts'
 import type { TlsOptions } from './address-settings.ts'
 import { addTlsOptions, tlsBody } from './address-settings.ts'
 import { APP_HOST_CA } from '../dev/enter.ts'
-import { list, segment, whole } from './values.ts'
+import { list, segment } from './values.ts'
 
 interface CreateOptions extends TlsOptions {
   readonly org?: string
@@ -28,7 +29,7 @@ interface CreateOptions extends TlsOptions {
   readonly replicas?: readonly string[]
   readonly network?: string
   readonly appendFsync?: string
-  readonly maxMemory?: number
+  readonly maxMemory?: number | typeof NONE
   readonly engine?: string
   readonly plan?: string
   readonly eviction?: true
@@ -45,7 +46,7 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
     .option('--replicas <regions>', 'where read replicas are: ams,gru', list)
     .option('--network <network>', "one of the organization's networks, when it has several")
     .option('--append-fsync <policy>', 'everysec, or always: no acknowledged write is ever lost')
-    .option('--max-memory <bytes>', 'data size limit in bytes, unless its plan says it', whole)
+    .option('--max-memory <bytes>', 'data size: 100M, 1G; unless its plan says it', amount)
     .addOption(new Option('--engine <engine>', 'what runs it, for ever (default: as its nodes are set)').choices(REDIS_ENGINES))
     .option('--plan <plan>', 'what it may use; "nearcast redis plans" lists them')
     .option('--eviction', 'when it is full, keys go instead of writes being refused')
@@ -56,7 +57,7 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
         const secured = tlsBody({ ...(tls !== undefined && { tls }), ...(tlsAlpn !== undefined && { tlsAlpn }), ...(tlsClientCa !== undefined && { tlsClientCa }) })
         const owner = await session.org(org)
         const wanted = await answered(session, rest)
-        const database = await api.post(`/v1/orgs/${segment(owner)}/redis`, { ...wanted, ...secured, ...(maxMemory !== undefined && { maxMemoryBytes: maxMemory }) }, redisObject)
+        const database = await api.post(`/v1/orgs/${segment(owner)}/redis`, { ...wanted, ...secured, ...(maxMemory !== undefined && maxMemory !== NONE && { maxMemoryBytes: maxMemory }) }, redisObject)
         output.show(database, () => created(database))
       }),
     )
@@ -91,8 +92,9 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
     .option(...ORG_OPTION)
     .action((name: string, options: { org?: string }, command: Command) =>
       withSession(command, async ({ api, output, org }) => {
-        const database = await api.get(`/v1/orgs/${segment(await org(options.org))}/redis/${segment(name)}`, redisObject)
-        output.show(database, () => connectHints(database, output))
+        const owner = await org(options.org)
+        const database = await api.get(`/v1/orgs/${segment(owner)}/redis/${segment(name)}`, redisObject)
+        output.show(database, () => connectHints(database, owner, output))
       }),
     )
 
@@ -140,7 +142,9 @@ function checkName(name: string): string | undefined {
 }
 
 function created(database: RedisObject): string[] {
-  const lines = [colours.green(`Your Redis database ${colours.bold(database.name)} is ready.`), '', described(database), '']
+  const failing = (database.provisioning?.agents ?? []).filter(({ error }) => error !== undefined).map(({ id }) => id)
+  const name = `Your Redis database ${colours.bold(database.name)}`
+  const lines = [failing.length === 0 ? colours.green(`${name} is ready.`) : colours.yellow(`${name} is made, but ${failing.join(' and ')} can't serve it yet; the last lines say why.`), '', described(database), '']
   lines.push(colours.dim('# .env'), ...Object.entries(database.env).map(([key, value]) => `${key}=${value}`))
   if (database.provisioning !== undefined) lines.push('', provisioned(database.provisioning))
   return lines
@@ -167,27 +171,28 @@ function described(database: RedisObject): string {
 function provisioned({ ms, proxies, agents, missing }: Provisioning): string {
   const failed = agents.filter((agent) => agent.error !== undefined)
   const rows = [...agents.filter((agent) => agent.ms !== undefined), ...proxies].map((each) => [each.id, milliseconds(each.ms)])
-  const lines = [table(['acknowledged by', 'after'], rows), `${proxies.length} proxies in ${milliseconds(ms)}`]
+  const lines = [table(['acknowledged by', 'after'], rows), `${count(proxies.length, 'proxy', 'proxies')} in ${milliseconds(ms)}`]
   for (const agent of failed) lines.push(colours.yellow(`${agent.id}: ${agent.error}`))
   if (missing.length > 0) lines.push(colours.yellow(`Not acknowledged yet: ${missing.join(', ')}. They will, as soon as they are back.`))
   return lines.join('\n')
 }
 
-function connectHints(database: RedisObject, output: Output): string[] {
+function connectHints(database: RedisObject, org: string, output: Output): string[] {
   output.hint(colours.dim('From an app host of the organization (redis-cli before 7.2 takes no IPv6 address in a URL, so it carries the name):'))
   // A token that may only read is shown no password.
   const { url = `redis://default@${database.hostname}:${database.port}` } = database
-  if (database.tls === 'terminate') return tlsHints(url, database)
+  const execute = `nearcast dev exec --org ${org} --region ${database.region} --`
+  if (database.tls === 'terminate') return tlsHints(url, execute)
   return [
     `redis-cli -u ${url}`,
     `redis-cli -h ${database.address} -p ${database.port} --user ${database.username} --askpass`,
-    `nearcast dev exec --org ${database.org} --region ${database.region} -- redis-cli -u ${url}`,
-    ...(database.tls === 'auto' ? tlsHints(url.replace(/^redis:/, 'rediss:'), database) : []),
+    `${execute} redis-cli -u ${url}`,
+    ...(database.tls === 'auto' ? tlsHints(url.replace(/^redis:/, 'rediss:'), execute) : []),
   ]
 }
 
 /** The path is that of an app host of the development cluster. */
-function tlsHints(url: string, database: RedisObject): string[] {
+function tlsHints(url: string, execute: string): string[] {
   const command = `redis-cli --cacert ${APP_HOST_CA} -u ${url}`
-  return [command, `nearcast dev exec --org ${database.org} --region ${database.region} -- ${command}`]
+  return [command, `${execute} ${command}`]
 }

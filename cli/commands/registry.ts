@@ -3,9 +3,9 @@ import { Option } from 'commander'
 import type { Command } from 'commander'
 import { z } from 'zod'
 import { NearcastError } from '../../lib/errors.ts'
-import { anyObject, listOf } from '../api-objects.ts'
+import { anyObject, listOf, provisioning } from '../api-objects.ts'
 import type { Cell } from '../output.ts'
-import { milliseconds, table } from '../output.ts'
+import { facts, milliseconds, table } from '../output.ts'
 import { acknowledged, changedObject, removedObject } from './acknowledged.ts'
 import { confirmed, YES_OPTION } from './confirm.ts'
 import type { Session, WithSession } from './session.ts'
@@ -98,7 +98,8 @@ export function addRegistryCommands(program: Command, withSession: WithSession):
     .action((_options: unknown, command: Command) =>
       withSession(command, async ({ api, output }) => {
         const status = await api.get('/v1/status', statusObject)
-        const rows = status.programs.map((each) => [text(each['identity'] ?? each['id']), text(each['region']), text(each['revision'] ?? each['acked']), text(each['unavailable'])])
+        const programs = status.programs.toSorted((a, b) => (a.identity < b.identity ? -1 : 1))
+        const rows = programs.map(({ identity, region, revision, unavailable }) => [identity, region, String(revision ?? '-'), Object.entries(unavailable).map(([service, why]) => `${service}: ${why}`).join(', ') || '-'])
         output.show(status, () => [`revision ${status.revision}`, table(['program', 'region', 'acknowledged', 'unavailable'], rows)])
       }),
     )
@@ -136,7 +137,8 @@ function addLivePolicy(program: Command, withSession: WithSession): void {
     )
 }
 
-const statusObject = z.looseObject({ revision: z.number(), programs: z.array(anyObject).default([]) })
+const programObject = z.looseObject({ identity: z.string(), region: z.string().nullish(), revision: z.number().nullish(), unavailable: z.record(z.string(), z.string()).default({}) })
+const statusObject = z.looseObject({ revision: z.number(), programs: z.array(programObject).default([]) })
 
 const explainObject = z.looseObject({
   proxy: z.string(),
@@ -175,7 +177,8 @@ function explained(report: z.infer<typeof explainObject>): string[] {
     each.available ? 'available' : (each.reason ?? 'unavailable'),
     each.load,
   ])
-  return [`${verdict}; asked ${report.proxy} at revision ${report.revision}`, table(['node', 'region', 'role', 'latency', 'health', 'database', 'load'], rows), report.why]
+  const candidates = rows.length === 0 ? [] : [table(['node', 'region', 'role', 'latency', 'health', 'database', 'load'], rows)]
+  return [`${verdict}; asked ${report.proxy} at revision ${report.revision}`, ...candidates, report.why]
 }
 
 /** `hidden`: works, and isn't listed. */
@@ -195,7 +198,7 @@ export function addCollection(parent: Command, collection: Collection, withSessi
   )
 
   if (collection.creates !== undefined) {
-    const create = scoped(group.command('create').description(`add to ${collection.name}`))
+    const create = scoped(group.command('create').description(`make one of the ${collection.name}`))
     for (const [flag, about, member, parse] of collection.creates) {
       if (OPTIONAL.has(member)) create.option(flag, about, parse ?? String)
       else create.requiredOption(flag, about, parse ?? String)
@@ -206,7 +209,9 @@ export function addCollection(parent: Command, collection: Collection, withSessi
         const members = (collection.creates ?? []).map(([, , member]) => member)
         const body = Object.fromEntries(members.filter((member) => options[member] !== undefined).map((member) => [member, options[member]]))
         const made = await api.post(await path(session, options.org), body, anyObject)
-        output.show(made, () => Object.entries(made).map(([key, value]) => `${key}  ${text(value)}`))
+        const { provisioning: answer, ...facets } = made
+        const reached = provisioning.safeParse(answer)
+        output.show(made, () => [facts(Object.entries(facets).map(([key, value]) => [words(key), text(value)])), ...(reached.success ? acknowledged(text(made['name'] ?? made['address']), reached.data) : [])])
       }),
     )
   }
@@ -229,7 +234,12 @@ export function addCollection(parent: Command, collection: Collection, withSessi
 }
 
 function rowsTable(columns: readonly string[], rows: readonly Row[]): string {
-  return table(columns, rows.map((row) => columns.map((column): Cell => text(row[column]))))
+  return table(columns.map(words), rows.map((row) => columns.map((column): Cell => text(row[column]))))
+}
+
+/** `createdAt` is "created at". */
+function words(member: string): string {
+  return member.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
 }
 
 function text(value: unknown): string {

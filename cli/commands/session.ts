@@ -14,8 +14,7 @@ import type { Output } from '../output.ts'
 import { createOutput } from '../output.ts'
 import type { Prompter } from '../prompt.ts'
 import { createPrompter } from '../prompt.ts'
-
-export const DEFAULT_CLUSTER = 'dev'
+import { DEFAULT_CLUSTER } from '../dev/control-protocol.ts'
 
 export interface GlobalOptions {
   readonly json?: boolean

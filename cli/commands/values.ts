@@ -15,6 +15,16 @@ export function whole(text: string): number {
   return Number(text)
 }
 
+/** A number, or one of these words. */
+export function wholeOr<Word extends string>(...words: readonly Word[]): (text: string) => number | Word {
+  return (text) => {
+    const word = words.find((each) => each === text)
+    if (word !== undefined) return word
+    if (!/^\d+$/.test(text)) throw new InvalidArgumentError(`It is a whole number, or ${words.join(', or ')}.`)
+    return Number(text)
+  }
+}
+
 /** A path segment that holds a name from the user. */
 export function segment(name: string): string {
   return encodeURIComponent(name)

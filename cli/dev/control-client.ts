@@ -1,10 +1,11 @@
 /** A command's end of the control socket. */
+import { readFileSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import { z } from 'zod'
 import { NearcastError } from '../../lib/errors.ts'
 import type { ErrorCode } from '../../lib/errors.ts'
 import type { ControlAnswer, ControlRequest } from './control-protocol.ts'
-import { MAX_LINE_BYTES, controlSocket, isSameUser } from './control-protocol.ts'
+import { MAX_LINE_BYTES, clustersAmong, controlSocket, isSameUser } from './control-protocol.ts'
 
 const ANSWER_TIMEOUT_MS = 30_000
 
@@ -40,6 +41,20 @@ export async function askCluster<Schema extends z.ZodType>(cluster: string, requ
   return result.data
 }
 
+function notRunning(cluster: string): string {
+  const others = runningClusters()
+  const advice = others.length === 0 ? 'start one with "npm start", or set NEARCAST_API and NEARCAST_TOKEN' : `${others.join(' and ')} ${others.length === 1 ? 'does' : 'do'}: set NEARCAST_CLUSTER=${others[0]}, or give --cluster ${others[0]}`
+  return `No cluster named "${cluster}" runs for this user; ${advice}.`
+}
+
+function runningClusters(): string[] {
+  try {
+    return clustersAmong(readFileSync('/proc/net/unix', 'latin1'))
+  } catch {
+    return []
+  }
+}
+
 function exchange(cluster: string, line: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const fail = (message: string): void => {
@@ -58,7 +73,7 @@ function exchange(cluster: string, line: string): Promise<string> {
       text += data
       if (text.length > MAX_LINE_BYTES) fail('The cluster answered too much.')
     })
-    socket.on('error', () => fail(`No cluster named "${cluster}" runs for this user; start one with "npm start", or set NEARCAST_API and NEARCAST_TOKEN.`))
+    socket.on('error', () => fail(notRunning(cluster)))
     socket.on('end', () => {
       if (text.endsWith('\n')) resolve(text)
       else fail(`The cluster "${cluster}" ended.`)

@@ -30,12 +30,25 @@ export type ControlRequest = z.infer<typeof controlRequest>
 
 export type ControlAnswer = { readonly ok: true; readonly result: unknown } | { readonly ok: false; readonly code: string; readonly message: string }
 
+export const DEFAULT_CLUSTER = 'dev'
+
 /** @throws NearcastError cli.usage */
 export function controlSocket(cluster: string, uid = process.getuid?.() ?? 0): string {
   if (!/^[a-z0-9][a-z0-9-]{0,30}$/.test(cluster)) {
     throw new NearcastError('cli.usage', `"${cluster}" can't name a cluster; use 1 to 31 lower-case letters, digits and hyphens.`)
   }
-  return `\0nearcast/${uid}/${cluster}`
+  return `${socketPrefix(uid)}${cluster}`
+}
+
+function socketPrefix(uid: number): string {
+  return `\0nearcast/${uid}/`
+}
+
+/** Names of this user's clusters, read from the text of /proc/net/unix. */
+export function clustersAmong(unixSockets: string, uid = process.getuid?.() ?? 0): string[] {
+  const prefix = socketPrefix(uid).replace('\0', '@')
+  const paths = unixSockets.split('\n').map((line) => line.split(' ').at(-1) ?? '')
+  return [...new Set(paths.filter((path) => path.startsWith(prefix)).map((path) => path.slice(prefix.length)))].toSorted()
 }
 
 /** True when the process at the other end of this Unix socket runs as the same user. */

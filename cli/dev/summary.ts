@@ -1,6 +1,7 @@
 /** What `nearcast dev` shows when the cluster stands: for programs one object, for people tables and what to try. Pure. */
 import { colours, facts, table } from '../output.ts'
 import type { Cluster } from './cluster.ts'
+import { DEFAULT_CLUSTER } from './control-protocol.ts'
 import { FORWARD_HOST } from './supervisor.ts'
 import type { Region } from './topology.ts'
 
@@ -27,7 +28,7 @@ export function summarize(cluster: Cluster, name: string, command: string): Summ
     forward: forward && { ...forward, command: redisCli },
   }
   const lines = [
-    facts([['API', cluster.apiUrl], ['token', cluster.token], ...(name === 'dev' ? [] : [['cluster', name] as const])]),
+    facts([['API', cluster.apiUrl], ['token', cluster.token], ...(name === DEFAULT_CLUSTER ? [] : [['cluster', name] as const])]),
     '',
     table(['region', 'hosts', 'round trip to'], topology.regions.map((region) => [region.id, region.hosts.map(({ id }) => id).join(', '), distances(cluster, region)])),
     '',
@@ -35,6 +36,7 @@ export function summarize(cluster: Cluster, name: string, command: string): Summ
     '',
     ...(demo === undefined ? [] : [colours.bold('From this shell'), `  ${redisCli}`, '']),
     colours.bold('Try next'),
+    ...(name === DEFAULT_CLUSTER ? [] : [`  export NEARCAST_CLUSTER=${name}`]),
     ...suggestions(cluster, command).map((line) => `  ${line}`),
     '',
     colours.dim('Ctrl-C ends the cluster; nothing stays.'),

@@ -32,5 +32,5 @@ function wayCells(way: Way): Cell[] {
     const found = way[each]
     return found === null ? null : `${shortMs(found.p50)} / ${shortMs(found.p90)} / ${shortMs(found.p99)}`
   })
-  return [`${org}/${database}`, where, ...cells, errors.map((error) => colours.dim(error.split(' ').slice(0, 8).join(' '))).join('; ')]
+  return [`${org}/${database}`, where, ...cells, [...new Set(errors)].map((error) => colours.dim(error.split(' ').slice(0, 8).join(' '))).join('; ')]
 }

@@ -74,5 +74,5 @@ function chooseProxy(registry: Registry, id: string | undefined, region: string 
   const proxy = fitting[0]
   if (proxy !== undefined) return proxy
   const wanted = [id && `proxy ${id}`, region && `region ${region}`].filter(Boolean).join(', ') || 'any region'
-  throw new NearcastError('explain.no-proxy', `No proxy is connected for ${wanted}; GET /v1/status lists them.`, { side: 'client', retryable: true })
+  throw new NearcastError('explain.no-proxy', `No proxy is connected for ${wanted}; "nearcast status" (GET /v1/status) lists them.`, { side: 'client', retryable: true })
 }

@@ -119,6 +119,21 @@ test('where nobody can be asked, what is missing is an error, and destroying nee
   expect(await nearcast([...destroy, '--yes'])).toMatchObject({ code: 1, stderr: expect.stringContaining('redis.not-found') })
 })
 
+test('a mistake names its option and where that command is explained; programs get it as JSON', async () => {
+  const mistaken = await nearcast(['redis', 'set', 'cache', '--park', 'soon', '--json'])
+  expect(mistaken).toMatchObject({ code: 1, stderr: expect.stringMatching(/--park <minutes>.*'soon' is invalid\. It is a whole number, or never, or default\.\n\(nearcast redis set --help says more\)/) })
+  expect(JSON.parse(mistaken.stdout)).toMatchObject({ error: { code: 'cli.usage', message: expect.stringContaining('--park') } })
+  expect(await nearcast(['--version'])).toMatchObject({ code: 0, stderr: '' })
+})
+
+test('a database that a node can not serve is made, and not said to be ready', async () => {
+  const agent = registry.reader(await registry.join('agent', 'zrh-1', 'zrh'), { apply: (table) => [...table.services.keys()].map((service) => ({ service, code: 'redis.missing', message: 'No redis-server here.' })) })
+  await agent.start()
+  const made = await nearcast(['redis', 'create', '--org', 'acme', '--region', 'zrh', '--name', 'stuck', '--max-memory', '100M'])
+  await agent.stop()
+  expect(made).toMatchObject({ code: 0, stdout: expect.stringMatching(/^Your Redis database stuck is made, but agent\/zrh-1 can't serve it yet.*\n[^]*95\.4 MiB \(100000000 bytes\)[^]*0 proxies in .*\nagent\/zrh-1: redis\.missing: No redis-server here\./) })
+})
+
 test.skipIf(!terminal)('in a terminal, redis create asks for organization, name, primary and replica regions', async () => {
   const outcome = await typed(['redis', 'create'], [
     ['Select organization', ENTER],

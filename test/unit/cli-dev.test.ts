@@ -7,7 +7,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { NearcastError } from '../../lib/errors.ts'
 import { askCluster } from '../../cli/dev/control-client.ts'
-import { controlSocket } from '../../cli/dev/control-protocol.ts'
+import { clustersAmong, controlSocket } from '../../cli/dev/control-protocol.ts'
 import { ControlServer } from '../../cli/dev/control-server.ts'
 import { DelayQueue } from '../../cli/dev/delay-queue.ts'
 import { hostsFile } from '../../cli/dev/enter.ts'
@@ -98,7 +98,7 @@ describe('control socket', () => {
   test('one cluster of a name; without one the error says what to do', async () => {
     open.push(await ControlServer.open(name, () => Promise.resolve(null)))
     await expect(ControlServer.open(name, () => Promise.resolve(null))).rejects.toMatchObject({ code: 'dev.running' })
-    await expect(askCluster(`${name}-x`, { operation: 'info' }, z.unknown())).rejects.toMatchObject({ code: 'dev.not-running' })
+    await expect(askCluster(`${name}-x`, { operation: 'info' }, z.unknown())).rejects.toMatchObject({ code: 'dev.not-running', message: expect.stringMatching(new RegExp(`${name}.*: set NEARCAST_CLUSTER=`)) })
     await expect(askCluster('No Name', { operation: 'info' }, z.unknown())).rejects.toMatchObject({ code: 'cli.usage' })
   })
 
@@ -124,6 +124,12 @@ describe('control socket', () => {
     open.push(server)
     await expect(askCluster(name, { operation: 'info' }, z.unknown())).rejects.toMatchObject({ code: 'dev.not-running' })
   })
+})
+
+test("a user's running clusters, by their sockets", () => {
+  const sockets = ['@nearcast/7/two', '/run/x', '@nearcast/7/one', '@nearcast/70/three', '@nearcast/7/one'].map((path) => `0000000000000000: 00000002 00000000 00010000 0001 01 4711 ${path}`)
+  const text = ['Num       RefCount Protocol Flags    Type St Inode Path', ...sockets, ''].join('\n')
+  expect(clustersAmong(text, 7)).toEqual(['one', 'two'])
 })
 
 test("an app host's hosts file holds its organization's names and itself", () => {

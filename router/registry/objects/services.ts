@@ -37,7 +37,7 @@ export function createService(transaction: StoreTransaction, org: OrgRecord, net
   const { backend, proxyHeader } = request
   const placements = [...new Set(request.nodes)].map((id): Placement => {
     const node = transaction.get('nodes', id)
-    if (node === null) throw new NearcastError('node.not-found', `There is no node "${id}"; GET /v1/nodes lists them.`, { side: 'client' })
+    if (node === null) throw new NearcastError('node.not-found', `There is no node "${id}"; "nearcast fleet nodes list" (GET /v1/nodes) lists them.`, { side: 'client' })
     if (node.hop === 'signed-v2' && backend === undefined) {
       throw new NearcastError('service.backend-missing', `${id} is an agent: name the backend that it hands connections on to, or nodes with hop v1 or v2.`, { side: 'client' })
     }
