@@ -18,6 +18,8 @@ import { announceReady, Lifecycle, stopOnSignals } from '../lib/lifecycle.ts'
 import { parseListen } from '../lib/listen.ts'
 import { createLogger } from '../lib/log.ts'
 import type { Logger } from '../lib/log.ts'
+import { probeFfi } from '../lib/kernel/ffi.ts'
+import { processorMs, setPatience } from '../lib/kernel/scheduling.ts'
 import { choosePlane } from '../lib/plane/choose.ts'
 import type { HopTls } from '../lib/plane/plane.ts'
 import type { RedisEngine } from '../lib/redis-engines.ts'
@@ -38,6 +40,7 @@ import { accessKey, S3Bucket } from './redis/copies/s3-bucket.ts'
 import { openBridge } from './redis/engine/bridge-listener.ts'
 import { EngineDirectories } from './redis/engine/directory.ts'
 import { ForkTurns, memoryAvailable } from './redis/engine/fork-turns.ts'
+import { HeldEngines } from './redis/engine/held-engines.ts'
 import { StartTurns } from './redis/engine/start-turns.ts'
 import { Supervisor } from './redis/engine/supervisor.ts'
 import { probeWalls, wallsFor } from './redis/engine/walls.ts'
@@ -160,6 +163,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision, lea
       metrics.forget(service)
       commands.delete(service)
       statistics.forget(service)
+      heldEngines.forget(service)
       plane.setRate(rateName(service), null)
     },
     retired: (service) => {
@@ -184,6 +188,15 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision, lea
   lifecycle.started('backends', () => backends.stop())
   lifecycle.started('engines', () => tenants.stop(usable?.outlive === true && leaveEngines()))
   lifecycle.started('links to primaries', () => links.close())
+  const heldEngines = new HeldEngines({
+    used: () => ingress.perService.keys(),
+    pidOf: (service) => tenants.supervisors.get(service)?.pid ?? null,
+    processorMs,
+    setPatience,
+    nowMs,
+    refused: () => log.info('busy engines cannot be held back for their neighbours: they have other uids, and this agent has no CAP_SYS_NICE'),
+  })
+  lifecycle.started('held engines', () => heldEngines.stop())
 
   const accounts = new Accounts({ fileOf: (service) => directories.usageFile(service), log, hit: (service, limit) => metrics.limited.inc({ service, limit }) })
   const statistics = new Statistics({
@@ -192,6 +205,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision, lea
     account: (service) => accounts.of(service),
     isRead: (service) => accounts.wayOf(service).startsWith('read'),
     clients: (service) => ingress.clients(service),
+    held: heldEngines,
     dataOf: (service) => directories.dataOf(service),
     nowMs,
   })
@@ -245,7 +259,8 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision, lea
   lifecycle.started('hop', () => ingress.close())
   const resting = setInterval(() => tenants.restIdle(ingress.perService, config.redis), REST_INTERVAL_MS).unref()
   lifecycle.started('rest of engines', () => clearInterval(resting))
-  const observed = { perService: () => ingress.perService, supervisors: () => tenants.supervisors, backends: () => backends.services, forks: () => forkTurns, sessions: () => sessions.size, revision }
+  if (probeFfi().answer === 'yes') heldEngines.start()
+  const observed = { perService: () => ingress.perService, held: heldEngines, supervisors: () => tenants.supervisors, backends: () => backends.services, forks: () => forkTurns, sessions: () => sessions.size, revision }
   metrics.observe(observed, usable)
 
   return {

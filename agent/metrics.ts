@@ -8,12 +8,14 @@ import { BackendWatch } from './backends/backend-watch.ts'
 import type { Backends } from './backends/backends.ts'
 import type { RefusalReason } from './connection.ts'
 import type { ForkTurns } from './redis/engine/fork-turns.ts'
+import type { HeldEngines } from './redis/engine/held-engines.ts'
 import type { Walls } from './redis/engine/walls.ts'
 import type { Supervisor } from './redis/engine/supervisor.ts'
 
 export interface AgentSources {
   readonly perService: () => ReadonlyMap<string, number>
   readonly supervisors: () => ReadonlyMap<string, Supervisor>
+  readonly held: Pick<HeldEngines, 'isHeld'>
   readonly backends: () => Backends['services']
   readonly forks: () => Pick<ForkTurns, 'running' | 'waiting'>
   readonly sessions: () => number
@@ -49,11 +51,11 @@ export class AgentMetrics {
       gauge.reset()
       for (const [service, count] of sources.perService()) gauge.set({ service }, count)
     })
-    const perEngine = (name: string, help: string, value: (supervisor: Supervisor) => boolean | null): void => {
+    const perEngine = (name: string, help: string, value: (supervisor: Supervisor, service: string) => boolean | null): void => {
       metrics.gauge(name, help, ['service'], (gauge) => {
         gauge.reset()
         for (const [service, supervisor] of sources.supervisors()) {
-          const now = value(supervisor)
+          const now = value(supervisor, service)
           if (now !== null) gauge.set({ service }, now ? 1 : 0)
         }
       })
@@ -63,6 +65,7 @@ export class AgentMetrics {
     perEngine('service_available', 'Clients are sent to this database here.', ({ reason }) => reason === null)
     perEngine('replication_link_up', 'The replica follows its primary.', ({ linked }) => linked)
     perEngine('engine_writes_refused', 'Redis refuses writes because its append-only file cannot be written.', ({ writesRefused }) => writesRefused)
+    perEngine('engine_held_back', 'The engine keeps a processor busy, so its neighbours go first.', (_supervisor, service) => sources.held.isHeld(service))
     metrics.gauge('backend_up', 'The backend of a tcp or postgres service answers and may be dialled.', ['service'], (gauge) => {
       gauge.reset()
       for (const [service, watch] of sources.backends()) gauge.set({ service }, watch instanceof BackendWatch && watch.reason === null ? 1 : 0)

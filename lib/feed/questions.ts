@@ -81,6 +81,8 @@ export const redisStatistics = z.object({
   diskBytes: size,
   /** Of the last minute or two; null: its clients aren't read. */
   latency: z.object({ read: latency, write: latency }).nullable(),
+  /** Behind its neighbours, because it was busy for long; `ms` since the agent started. Agents that can't do it don't say. */
+  heldBack: z.object({ now: z.boolean(), ms: size }).optional(),
   limits: z.array(z.object({ limit: z.string().max(64), allowed: size, used: size.optional(), hits: size })).max(32),
 })
 export type RedisStatistics = z.infer<typeof redisStatistics>

@@ -53,6 +53,9 @@ export interface SystemCalls {
   pidfdOpen(call: number, pid: number, flags: number): number
   pidfdSendSignal(call: number, fd: number, signal: number, info: null, flags: number): number
   eventfd(initial: number, flags: number): number
+  clockGettime(clock: number, time: Uint8Array): number
+  /** Begins with the number of its call, likewise. */
+  schedSetattr(call: number, pid: number, attributes: Uint8Array, flags: number): number
   /** @returns an address; -errno is a small negative number. */
   mmap(address: number, bytes: number, protection: number, flags: number, fd: number, offset: number): number
   munmap(address: number, bytes: number): number
@@ -92,6 +95,8 @@ const SIGNATURES: Record<keyof SystemCalls, string> = {
   pidfdOpen: 'long syscall(long, int, unsigned int)',
   pidfdSendSignal: 'long syscall(long, int, int, void *, unsigned int)',
   eventfd: 'int eventfd(unsigned int, int)',
+  clockGettime: 'int clock_gettime(int, void *)',
+  schedSetattr: 'long syscall(long, int, void *, unsigned int)',
   mmap: 'intptr_t mmap(uintptr_t, size_t, int, int, int, int64_t)',
   munmap: 'int munmap(uintptr_t, size_t)',
   madvise: 'int madvise(uintptr_t, size_t, int)',

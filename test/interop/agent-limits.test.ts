@@ -270,6 +270,28 @@ test('statistics: of databases that are read and of those that are not; they liv
   expect(await ask()).toMatchObject({ resting: false, commands: { total: 8 }, hits: 5 })
 })
 
+test('an engine that keeps a processor busy goes behind its neighbours, says so, and is back among them when its script has ended', async () => {
+  const { node, client } = await place({ scriptMs: 700 })
+  const pid = node.enginePid('db')
+  // Of all the scheduler's policies: 0 is the ordinary one, 3 that of those who don't interrupt others.
+  const policy = (): string | undefined => readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ')[38]
+  const redis = client()
+  await redis.ping()
+  expect(policy()).toBe('0')
+  const enough = new AbortController()
+  const asking = (async () => {
+    while (!enough.signal.aborted) expect(await failed(redis.eval('while true do end', 0))).toContain('Script killed')
+  })()
+  await until('it is held back', () => policy() === '3', 15_000)
+  expect(await node.metric('nearcast_agent_engine_held_back{service="db"}')).toBe(1)
+  enough.abort()
+  await asking
+  await until('it is no longer', () => policy() === '0')
+  const { heldBack } = redisStatistics.parse(await node.agent.answer('redis.statistics', { service: 'db' }))
+  expect(heldBack?.now).toBe(false)
+  expect(heldBack?.ms).toBeGreaterThan(900)
+})
+
 const SCRIPT = [
   'SET a 1', 'GET a', 'INCR a', 'NONSENSE x', 'GET', 'MULTI', 'INCR a', 'GET a', 'EXEC', 'MULTI', 'NONSENSE', 'INCR a', 'EXEC', 'MULTI', 'DISCARD', 'WATCH a', 'UNWATCH', 'LPUSH l 1 2 3', 'LRANGE l 0 -1',
   'HSET h f v', 'HGETALL h', 'ZADD z 1.5 m', 'ZSCORE z m', 'CLIENT REPLY SKIP', 'GET a', 'GET a', 'CLIENT REPLY OFF', 'GET a', 'NONSENSE', 'CLIENT REPLY ON', 'SUBSCRIBE c', 'PING', 'GET a', 'UNSUBSCRIBE', 'PUBLISH c m',

@@ -54,12 +54,12 @@ beforeAll(async () => {
   measureState(proxy, { openConnections: none, rejected: none, replacedThreads: none, addresses: none, ports: none, nodes: empty, feed: () => ({ state: 'connected', revision: 0 }), dropped: empty, waiting: none, tls, rates: empty })
   expect(measured).toBeInstanceOf(Measures)
   const agent = new AgentMetrics()
-  agent.observe({ perService: () => new Map(), supervisors: () => new Map(), backends: () => new Map(), forks: () => ({ running: 0, waiting: 0 }), sessions: none, revision: none }, null)
+  agent.observe({ perService: () => new Map(), held: { isHeld: () => false }, supervisors: () => new Map(), backends: () => new Map(), forks: () => ({ running: 0, waiting: 0 }), sessions: none, revision: none }, null)
   const router = new Metrics('router')
   routerMetrics(router, registry.registry)
   const gateway = new Metrics('gateway')
-  const nothing = { drops: new Map(), bytes: { received: 0, sent: 0 }, packets: { received: 0, sent: 0 } }
-  gatewayMetrics(gateway, { path: 'portable', data: () => Promise.resolve({ ...nothing, peers: { known: 0, installed: 0, refused: 0 }, deviceDrops: new Map(), innerDrops: new Map(), webSockets: 0 }), feed: () => ({ state: 'connected', revision: 0 }) })
+  const nothing = { drops: new Map(), bytes: { received: 0, sent: 0, crossed: 0 }, packets: { received: 0, sent: 0, crossed: 0 } }
+  gatewayMetrics(gateway, { path: 'portable', data: () => Promise.resolve({ ...nothing, peers: { known: 0, installed: 0, elsewhere: 0, refused: 0 }, gateways: { known: 0, reached: 0 }, deviceDrops: new Map(), innerDrops: new Map(), webSockets: 0 }), feed: () => ({ state: 'connected', revision: 0 }) })
   const backbone = new Metrics('backbone')
   backboneMetrics(backbone, { path: 'portable', hosts: () => ({ known: 0, reached: 0 }), bytes: () => nothing.bytes, drops: () => nothing.drops, feed: () => ({ state: 'connected', revision: 0 }) })
   for (const program of [proxy, agent.metrics, router, gateway, backbone]) for (const { name, labels, type } of await program.described()) {

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import type { RedisStatistics } from '../../../lib/feed/questions.ts'
 import type { RedisLimit } from '../../../lib/redis-limits.ts'
 import { redisLimits } from '../../../lib/redis-limits.ts'
+import type { HeldEngines } from '../engine/held-engines.ts'
 import type { Supervisor } from '../engine/supervisor.ts'
 import type { Account } from '../limits/account.ts'
 import type { EngineSample } from './sample.ts'
@@ -19,6 +20,7 @@ export interface StatisticsOptions {
   /** Its clients are read, and their commands counted as they come. */
   readonly isRead: (service: string) => boolean
   readonly clients: (service: string) => number
+  readonly held: Pick<HeldEngines, 'isHeld' | 'heldMs'>
   readonly dataOf: (service: string) => string
   readonly nowMs: () => number
 }
@@ -53,7 +55,7 @@ export class Statistics {
 
   async of(service: string): Promise<RedisStatistics> {
     await this.#sample(service)
-    const { node, supervisors, account, isRead, clients, dataOf, nowMs } = this.#options
+    const { node, supervisors, account, isRead, clients, held, dataOf, nowMs } = this.#options
     const supervisor = supervisors().get(service)
     const known = this.#known.get(service)
     const counted = account(service)
@@ -74,6 +76,7 @@ export class Statistics {
       engine: known === undefined ? null : { keys: known.sample.keys, memoryBytes: known.sample.memoryBytes, evicted: known.sample.evicted, expired: known.sample.expired },
       diskBytes: await bytesIn(dataOf(service)),
       latency: isRead(service) ? { read: counted?.latencies.read.summary ?? null, write: counted?.latencies.write.summary ?? null } : null,
+      heldBack: { now: held.isHeld(service), ms: Math.round(held.heldMs(service)) },
       limits: LIMITS.flatMap((limit) => {
         const [allowed, amount] = [limits[limit], used[limit]]
         return allowed === undefined ? [] : { limit, allowed, ...(amount !== undefined && { used: amount }), hits: counted?.hits.get(limit) ?? 0 }

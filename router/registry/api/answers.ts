@@ -173,6 +173,7 @@ export const redisSlowAnswer = z
     node: z.string().meta({ description: 'Of the primary.' }),
     ways: listOf(z.strictObject({ proxy: z.string(), node: z.string(), latencyMs: z.number().nullable(), healthy: z.boolean() })).meta({ description: 'Which node each proxy takes, and how far it is.' }),
     latency: redisStatistics.shape.latency,
+    heldBack: redisStatistics.shape.heldBack.meta({ description: 'How long its engine stood behind its neighbours, because it kept a processor busy; since the agent started.' }),
     limits: redisStatistics.shape.limits.meta({ description: 'Those that were met since the agent started.' }),
     commands: listOf(slowCommand).meta({ description: 'Of the slow log of its engine.' }),
   })
@@ -258,6 +259,7 @@ export const gatewayAnswer = z
     publicKey: wireguardKey,
     endpoints: strings.meta({ description: '`host:port` by UDP.' }),
     websocket: z.string().optional().meta({ description: 'For clients that UDP does not reach.' }),
+    neighbours: z.string().optional().meta({ description: 'Where other gateways find it, by UDP; absent: its peers do not reach those at other gateways.' }),
     connected: z.boolean().meta({ description: 'Whether it follows the feed now.' }),
     joinedAt: at,
   })
