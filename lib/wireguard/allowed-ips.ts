@@ -38,6 +38,14 @@ export class AllowedIps<Owner> {
     return before
   }
 
+  /** Takes one prefix from whoever has it. */
+  delete(prefix: Prefix): void {
+    const node = this.#find(prefix)
+    if (node === null || node.owner === null) return
+    this.#disown(node.owner, node)
+    this.#setRoot(prefix, take(this.#rootOf(prefix), prefix))
+  }
+
   /** Takes everything from an owner. */
   remove(owner: Owner): void {
     for (const prefix of this.prefixesOf(owner)) this.#setRoot(prefix, take(this.#rootOf(prefix), prefix))

@@ -51,8 +51,10 @@ export const LOAD_LASTS_MS = 1_000
 export const SOURCE_HANDSHAKES_PER_SECOND = 20
 export const SOURCE_HANDSHAKE_BURST = 5
 export const MAX_SOURCES = 4_096
-/** Ours: a whole IPv6 packet of the Ethernet's 1500, less IPv6, UDP and our own 32 bytes. */
-export const DEFAULT_MTU = 1_420
+/** What a sealed packet has more than the one inside: IPv6, UDP and our own 32 bytes. */
+export const WIREGUARD_BYTES = 80
+/** Ours: a whole IPv6 packet of the Ethernet's 1500. */
+export const DEFAULT_MTU = 1_500 - WIREGUARD_BYTES
 export const MAX_PACKET_BYTES = 65_535
 
 /** Ours, for datagrams in a stream (stream-framing.ts); what flyctl and its gateways use. */

@@ -9,10 +9,10 @@ import { useBuiltBlake2s } from './built-blake2s.ts'
 import { Engine } from './engine.ts'
 import type { Clock, EngineOptions } from './engine.ts'
 import type { DropReason } from './drops.ts'
-import type { PeerOptions, PeerStatus } from './peer.ts'
+import type { PeerContact, PeerOptions, PeerStatus } from './peer.ts'
 import type { Tun } from './tun.ts'
 
-export interface DeviceOptions extends Pick<EngineOptions, 'aead' | 'admit' | 'handshakesPerSecond'> {
+export interface DeviceOptions extends Pick<EngineOptions, 'aead' | 'admit' | 'established' | 'handshakesPerSecond'> {
   /** 32 bytes; zeroed. */
   readonly privateKey: Uint8Array
   readonly bind: Bind
@@ -42,7 +42,7 @@ export class Device {
       clock,
       mtu: tun.mtu,
       random: (count) => new Uint8Array(randomBytes(count)),
-      output: { send: (datagram, to) => bind.send(datagram, to), room: (bytes, to) => bind.room?.(bytes, to) ?? null, deliver: (packet) => tun.write(packet) },
+      output: { send: (datagram, to) => bind.send(datagram, to), room: (bytes, to) => bind.room?.(bytes, to) ?? null, deliver: (packet, from) => tun.write(packet, from) },
     })
   }
 
@@ -79,6 +79,21 @@ export class Device {
   /** Its keys are zeroed. @returns false when there was none */
   removePeer(publicKey: string): boolean {
     return this.#engine.removePeer(publicKey)
+  }
+
+  /** One prefix: from now on this peer's, or nobody's; its others stay. Nothing happens for who is no peer. @throws NearcastError address.invalid */
+  setOwner(prefix: string, publicKey: string | null): void {
+    this.#engine.setOwner(prefix, publicKey)
+  }
+
+  /** Whose the address is that stands there in a packet (16 bytes): a public key, or null. */
+  ownerAt(packet: Uint8Array, offset: number): string | null {
+    return this.#engine.ownerAt(packet, offset)
+  }
+
+  /** What shows whether a peer is there; null for who is no peer. */
+  contact(publicKey: string): PeerContact | null {
+    return this.#engine.contact(publicKey)
   }
 
   /** A new identity: every session of ours ends, and peers have to learn the new public key. 32 bytes, zeroed. */

@@ -21,7 +21,7 @@ import { decodeMessage } from './messages.ts'
 import type { Message } from './messages.ts'
 import { NO_PRESHARED_KEY } from './noise.ts'
 import { Peer } from './peer.ts'
-import type { PeerOptions, PeerStatus } from './peer.ts'
+import type { PeerContact, PeerOptions, PeerStatus } from './peer.ts'
 import { formatPrefix, parsePrefix } from './prefix.ts'
 import type { Session } from './session.ts'
 import { Sessions } from './sessions.ts'
@@ -60,6 +60,8 @@ export interface EngineOptions {
    * so it must be cheap and change nothing.
    */
   readonly admit?: (publicKey: string) => PeerOptions | null
+  /** A new session with a peer stands: both sides have shown that they have its keys. Called before anything comes out of it. */
+  readonly established?: (publicKey: string) => void
 }
 
 const KEEPALIVE = new Uint8Array(0)
@@ -142,6 +144,25 @@ export class Engine {
     }
   }
 
+  /** One prefix: from now on this peer's, or nobody's; its others stay. Nothing happens for who is no peer. @throws NearcastError address.invalid */
+  setOwner(prefix: string, publicKey: string | null): void {
+    const parsed = parsePrefix(prefix)
+    if (publicKey === null) return this.#allowedIps.delete(parsed)
+    const peer = this.#peers.get(publicKey)
+    if (peer !== undefined) this.#allowedIps.insert(parsed, peer)
+  }
+
+  /** Whose the address is that stands there in a packet (16 bytes): a public key, or null. */
+  ownerAt(packet: Uint8Array, offset: number): string | null {
+    return this.#allowedIps.lookup(packet, offset, 16)?.publicKey.text ?? null
+  }
+
+  /** What shows whether a peer is there; null for who is no peer. */
+  contact(publicKey: string): PeerContact | null {
+    const peer = this.#peers.get(publicKey)
+    return peer === undefined ? null : { receivedBytes: peer.receivedBytes, hasSession: this.#hasSession(peer) }
+  }
+
   /** @returns false when there was none. */
   removePeer(publicKey: string): boolean {
     const peer = this.#peers.get(publicKey)
@@ -163,7 +184,6 @@ export class Engine {
   }
 
   *peers(): Generator<PeerStatus> {
-    const nowMs = this.#options.clock.monotonicMs()
     for (const peer of this.#peers.values()) {
       yield {
         publicKey: peer.publicKey.text,
@@ -173,7 +193,7 @@ export class Engine {
         receivedBytes: peer.receivedBytes,
         sentBytes: peer.sentBytes,
         lastHandshakeMs: peer.lastHandshakeWallMs,
-        hasSession: peer.current?.isOver(nowMs) === false,
+        hasSession: this.#hasSession(peer),
       }
     }
   }
@@ -288,6 +308,7 @@ export class Engine {
     peer.lastHandshakeWallMs = this.#options.clock.wallMs()
     // Until the next handshake nobody asks for it.
     peer.publicKey.rest()
+    this.#options.established?.(peer.publicKey.text)
   }
 
   #takeTransport({ receiver, counter, sealed }: Extract<Message, { type: 'transport' }>, datagramBytes: number, from: Endpoint, nowMs: number): void {
@@ -382,6 +403,10 @@ export class Engine {
     peer.publicKey.rest()
     peer.timers.reset()
     peer.lastInitiationSentMs = -Infinity
+  }
+
+  #hasSession(peer: Peer): boolean {
+    return peer.current?.isOver(this.#options.clock.monotonicMs()) === false
   }
 
   #schedule(peer: Peer): void {

@@ -126,13 +126,17 @@ export class Peer {
   }
 }
 
-export interface PeerStatus {
+export interface PeerContact {
+  /** Sealed, of authentic datagrams. */
+  readonly receivedBytes: number
+  readonly hasSession: boolean
+}
+
+export interface PeerStatus extends PeerContact {
   readonly publicKey: string
   readonly endpoint: Endpoint | null
   readonly allowedIps: readonly string[]
-  readonly receivedBytes: number
   readonly sentBytes: number
   /** Milliseconds since 1970, null for none yet. */
   readonly lastHandshakeMs: number | null
-  readonly hasSession: boolean
 }
