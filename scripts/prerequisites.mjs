@@ -39,6 +39,8 @@ const PROGRAMS = {
   nginx: { packages: ['nginx', 'libnginx-mod-stream'] },
   'wireguard-go': { packages: ['wireguard-go'] },
   wg: { packages: ['wireguard-tools'] },
+  'qemu-system-x86_64': { packages: ['qemu-system-x86'] },
+  depmod: { packages: ['kmod'] },
 }
 
 /** PATH with the system's directories behind. */
