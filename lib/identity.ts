@@ -40,6 +40,8 @@ export interface GatewayPlace {
   readonly endpoints: readonly string[]
   /** `wss://host/` or `wss://host:port/`, for clients that UDP doesn't reach. */
   readonly websocket?: string | undefined
+  /** `[address]:port` by UDP, where other gateways find it. */
+  readonly neighbours?: string | undefined
 }
 
 /** How the other hosts of the backbone reach this one. */

@@ -26,6 +26,7 @@ const gatewayObject = z.looseObject({
   publicKey: z.string(),
   endpoints: z.array(z.string()).min(1),
   websocket: z.string().optional(),
+  neighbours: z.string().optional(),
   connected: z.boolean(),
 })
 const peerObject = z.looseObject({ id: z.string(), name: z.string(), network: z.number(), publicKey: z.string(), address: z.string(), createdAt: z.string(), seen: z.looseObject({ gateway: z.string(), at: z.string() }).optional() })
@@ -102,8 +103,8 @@ export function addWireguardCommands(program: Command, withSession: WithSession)
         const gateways = await api.get('/v1/gateways', listOf(gatewayObject))
         output.show(gateways, () =>
           table(
-            ['gateway', 'region', 'endpoints', 'websocket', 'state'],
-            gateways.map((each) => [each.id, each.region, each.endpoints.join(', '), each.websocket, each.connected ? 'connected' : 'away']),
+            ['gateway', 'region', 'endpoints', 'websocket', 'for gateways', 'state'],
+            gateways.map((each) => [each.id, each.region, each.endpoints.join(', '), each.websocket, each.neighbours, each.connected ? 'connected' : 'away']),
           ),
         )
       }),

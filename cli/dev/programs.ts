@@ -158,7 +158,8 @@ export function planGateway(
   const directory = stateDirectory(host, 'gateway')
   const websocket = { listen: '[::]:443', certificate: `${directory}/tls.pem`, key: `${directory}/tls.key`, advertise: `wss://[${host.address}]/` }
   const files = [file, { path: websocket.certificate, text: tls.certificate }, { path: websocket.key, text: tls.key }]
-  return plan(host, 'gateway', { ...keys, advertise, wireguard, websocket, tun: { name: GATEWAY_INTERFACE } }, { files, fds: [outside.fd] })
+  const neighbours = { advertise: `[${host.address}]:${WIREGUARD_PORT}` }
+  return plan(host, 'gateway', { ...keys, advertise, neighbours, wireguard, websocket, tun: { name: GATEWAY_INTERFACE } }, { files, fds: [outside.fd] })
 }
 
 export function planBackbone(topology: Topology, host: Host, token: string): PlannedProgram {

@@ -4,8 +4,8 @@
  * A connection opens with `hello` (reader -> router) and is answered by `snapshot`, or by `changes` when the router
  * still knows what changed since the reader's revision. From then on each committed change arrives once, in order.
  * Rows are whole: a `put` replaces the row of that table and key, `row: null` removes it. Every reader gets its own
- * view: a proxy no credential, an agent only the services placed on it, a gateway only WireGuard peers, a backbone only
- * its hosts. Keys shown are that reader's own.
+ * view: a proxy no credential, an agent only the services placed on it, a gateway only WireGuard peers and other gateways, a
+ * backbone only its hosts. Keys shown are that reader's own.
  *
  * The version is checked on `hello`; a reader ignores tables and members that it doesn't know (a newer router).
  */
@@ -142,10 +142,21 @@ export const nodeRow = z.object({
   keys: hopKeys,
 })
 
-/** Those who may dial an agent: proxies, and agents that hold replicas. Only in the view of agents. */
-export const dialerRow = z.object({ id, kind: z.enum(['proxy', 'agent']), region: id, host: text, keys: hopKeys })
-
 const wireguardKey = z.string().regex(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/)
+
+/**
+ * In the view of agents, those who may dial one: proxies, and agents that hold replicas. In the view of gateways, the other
+ * gateways, which dial none and have no such keys.
+ */
+export const dialerRow = z.object({
+  id,
+  kind: z.enum(['proxy', 'agent', 'gateway']),
+  region: id,
+  host: text,
+  keys: hopKeys,
+  /** Of WireGuard; `[address]:port` by UDP. */
+  gateway: z.object({ publicKey: wireguardKey, endpoint: text }).optional(),
+})
 
 /** A WireGuard peer, and the only sources that it may use. Only in the view of gateways. */
 export const wireguardRow = z.object({

@@ -5,7 +5,9 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { asNearcastError } from '../../lib/errors.ts'
 import { DataPath } from './data-path.ts'
-import type { DataPathOptions, PeersChange } from './data-path.ts'
+import type { DataPathOptions } from './data-path.ts'
+import type { PeersChange } from './gateway-device.ts'
+import type { NeighbourRow } from './neighbours.ts'
 
 export interface DataThreadStart {
   readonly options: DataPathOptions
@@ -13,7 +15,12 @@ export interface DataThreadStart {
   readonly privateKey: Uint8Array
 }
 
-export type Asked = { readonly type: 'apply'; readonly change: PeersChange } | { readonly type: 'seen'; readonly publicKeys: readonly string[] } | { readonly type: 'state' } | { readonly type: 'close' }
+export type Asked =
+  | { readonly type: 'apply'; readonly change: PeersChange }
+  | { readonly type: 'neighbours'; readonly rows: readonly NeighbourRow[] }
+  | { readonly type: 'seen'; readonly publicKeys: readonly string[] }
+  | { readonly type: 'state' }
+  | { readonly type: 'close' }
 
 export interface Question {
   readonly id: number
@@ -31,6 +38,7 @@ export interface DataThreadOpened {
 
 function answer(path: DataPath, asked: Asked): unknown {
   if (asked.type === 'apply') return path.apply(asked.change)
+  if (asked.type === 'neighbours') return path.applyNeighbours(asked.rows)
   if (asked.type === 'seen') return path.seen(asked.publicKeys)
   if (asked.type === 'state') return path.state
   return path.close()

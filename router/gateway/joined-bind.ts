@@ -9,9 +9,12 @@ interface JoinedEndpoint extends Endpoint {
 
 export class JoinedBind implements Bind {
   readonly #binds: readonly Bind[]
+  readonly #first: Bind | null
 
-  constructor(binds: readonly Bind[]) {
+  /** `first`: one of them, by which we speak first. */
+  constructor(binds: readonly Bind[], first: Bind | null = null) {
     this.#binds = binds
+    this.#first = first
   }
 
   /** Of the first. */
@@ -34,12 +37,13 @@ export class JoinedBind implements Bind {
   }
 
   send(datagram: Uint8Array, to: Endpoint): void {
-    // A gateway never speaks first: every end point is one that `open` has made.
+    // To peers a gateway never speaks first: their end points are such that `open` has made.
     if (isJoined(to)) to.via.send(datagram, to.there)
+    else this.#first?.send(datagram, to)
   }
 
   room(bytes: number, to: Endpoint): Uint8Array | null {
-    return isJoined(to) ? (to.via.room?.(bytes, to.there) ?? null) : null
+    return (isJoined(to) ? to.via.room?.(bytes, to.there) : this.#first?.room?.(bytes, to)) ?? null
   }
 
   async close(): Promise<void> {

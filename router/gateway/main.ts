@@ -24,7 +24,7 @@ import { VERSION } from '../../lib/version.ts'
 import { choosePath } from '../../lib/wireguard/path.ts'
 import type { GatewayConfig } from './config.ts'
 import { gatewayConfig } from './config.ts'
-import type { PeersChange } from './data-path.ts'
+import type { PeersChange } from './gateway-device.ts'
 import { gatewayMetrics } from './metrics.ts'
 import { gatewayKey } from './private-key.ts'
 import { ReturnRoutes } from './return-routes.ts'
@@ -38,12 +38,17 @@ async function run(config: GatewayConfig): Promise<void> {
   const metrics = new Metrics('gateway')
 
   const { privateKey, publicKey } = gatewayKey(config.stateDir)
-  const { websocket } = config
-  const gateway = { publicKey, endpoints: [config.advertise].flat(), ...(websocket.advertise !== undefined && { websocket: websocket.advertise }) }
+  const { websocket, neighbours } = config
+  const gateway = {
+    publicKey,
+    endpoints: [config.advertise].flat(),
+    ...(websocket.advertise !== undefined && { websocket: websocket.advertise }),
+    ...(neighbours.advertise !== undefined && { neighbours: neighbours.advertise }),
+  }
   const identity = await obtainIdentity({ kind: 'gateway', ...config, reachedAt: () => ({ gateway }), log, lifecycle })
 
   const path = choosePath(config.wireguard.path)
-  const data = await ThreadedPath.start({ path, prefix, wireguard: config.wireguard, websocket, tun: config.tun }, privateKey, (reason) => {
+  const data = await ThreadedPath.start({ path, prefix, wireguard: config.wireguard, websocket, tun: config.tun, neighbours }, privateKey, (reason) => {
     log.error({ code: 'internal' }, reason)
     process.exit(1)
   })
@@ -82,6 +87,7 @@ async function apply(table: FeedTable, changes: Changes, data: ThreadedPath, rou
   const rows = [...table.wireguard.values()]
   const change: PeersChange = typeof changes === 'string' ? { type: 'all', rows } : { type: 'some', changes: changes.filter(({ table: name }) => name === 'wireguard') }
   await data.apply(change)
+  await data.applyNeighbours([...table.dialers.values()].flatMap(({ gateway }) => gateway ?? []))
   try {
     await routes?.replace(new Set(rows.map(({ network }) => asNetworkId(network))))
   } catch (error) {

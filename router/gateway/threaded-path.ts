@@ -7,8 +7,10 @@ import { Worker } from 'node:worker_threads'
 import type { PeersSeen } from '../../lib/feed/questions.ts'
 import { NearcastError } from '../../lib/errors.ts'
 import type { ErrorCode } from '../../lib/errors.ts'
-import type { DataPathOptions, DataPathState, PeersChange } from './data-path.ts'
+import type { DataPathOptions, DataPathState } from './data-path.ts'
 import type { Answer, Asked, DataThreadOpened, DataThreadStart, Question } from './data-thread.ts'
+import type { PeersChange } from './gateway-device.ts'
+import type { NeighbourRow } from './neighbours.ts'
 
 interface Waiting {
   resolve(value: unknown): void
@@ -59,6 +61,11 @@ export class ThreadedPath {
   /** Resolves when it is in force. */
   async apply(change: PeersChange): Promise<void> {
     await this.#ask({ type: 'apply', change })
+  }
+
+  /** The other gateways, from now on. Resolves when it is so. */
+  async applyNeighbours(rows: readonly NeighbourRow[]): Promise<void> {
+    await this.#ask({ type: 'neighbours', rows })
   }
 
   async seen(publicKeys: readonly string[]): Promise<PeersSeen> {

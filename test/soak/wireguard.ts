@@ -165,15 +165,15 @@ async function peers(): Promise<Outcome> {
   const everybody = Array.from({ length: count }, (_, index) => index)
   const anybody = Array.from({ length: 5 * count }, () => random.below(count))
   const comeMs = all('they come', everybody)
-  if (crowd.device.peerCount !== count) broke.push(`${crowd.device.peerCount} of ${count} are installed`)
+  if (crowd.state.peers.installed !== count) broke.push(`${crowd.state.peers.installed} of ${count} are installed`)
   const talkMs = all('they talk', anybody)
   crowd.pass(130_000)
   const renewMs = all('they come back to sessions that are old', everybody)
   crowd.pass(1_500_000)
-  if (crowd.device.peerCount !== 0) broke.push(`${crowd.device.peerCount} silent peers are remembered`)
+  if (crowd.state.peers.installed !== 0) broke.push(`${crowd.state.peers.installed} silent peers are remembered`)
   const againMs = all('they come again', everybody)
-  if (crowd.peers.refused > 0) broke.push(`${crowd.peers.refused} were refused`)
-  const { drops } = crowd.device
+  if (crowd.state.peers.refused > 0) broke.push(`${crowd.state.peers.refused} were refused`)
+  const { deviceDrops: drops } = crowd.state
   for (const reason of ['forged-or-replayed', 'source', 'malformed', 'mac1'] as const) if ((drops.get(reason) ?? 0) > 0) broke.push(`${drops.get(reason)} dropped: ${reason}`)
   await crowd.close()
   return { broken: broke, numbers: { peers: count, comeMs, talkMs, renewMs, againMs } }

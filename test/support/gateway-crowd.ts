@@ -6,12 +6,11 @@ import { asNetworkId, flycastAddress, peerAddress, peerPrefix } from '../../lib/
 import type { WireguardRow } from '../../lib/feed/messages.ts'
 import type { AeadFactory } from '../../lib/wireguard/aead.ts'
 import type { Bind, Endpoint } from '../../lib/wireguard/bind.ts'
-import { Device } from '../../lib/wireguard/device.ts'
 import { Engine } from '../../lib/wireguard/engine.ts'
 import { clampPrivate } from '../../lib/wireguard/keys.ts'
 import { MemoryTun } from '../../lib/wireguard/memory-tun.ts'
-import { GuardedTun } from '../../router/gateway/guarded-tun.ts'
-import { GatewayPeers } from '../../router/gateway/peers.ts'
+import { GatewayDevice } from '../../router/gateway/gateway-device.ts'
+import type { GatewayState } from '../../router/gateway/gateway-device.ts'
 import type { Random } from './random.ts'
 
 const PREFIX = 0xfdaa
@@ -29,8 +28,7 @@ interface Member {
 
 export class GatewayCrowd implements Bind {
   readonly port = GATEWAY.port
-  readonly device: Device
-  readonly peers: GatewayPeers
+  readonly #gateway: GatewayDevice
   /** That peers sent, and the gateway let through. */
   delivered = 0
   readonly #members: readonly Member[]
@@ -43,13 +41,12 @@ export class GatewayCrowd implements Bind {
     const clock = { monotonicMs: () => this.#nowMs, wallMs: () => this.#nowMs }
     const secret = (): Uint8Array => clampPrivate(random.bytes(32))
     this.#tun = new MemoryTun(() => this.delivered++)
-    this.device = new Device({ privateKey: secret(), bind: this, tun: new GuardedTun(this.#tun, PREFIX), clock, handshakesPerSecond: 1e9, admit: (key) => this.peers.admit(key), ...(aead && { aead }) })
-    this.peers = new GatewayPeers({ device: this.device, prefix: PREFIX, idleMs: IDLE_MS, maxInstalled: count, nowMs: () => this.#nowMs })
+    this.#gateway = new GatewayDevice({ privateKey: secret(), bind: this, tun: this.#tun, prefix: PREFIX, clock, handshakesPerSecond: 1e9, maxPeers: count, idleMs: IDLE_MS, neighboursMtu: 1340, ...(aead && { aead }) })
     this.#members = Array.from({ length: count }, (_, index) => {
       const endpoint = { host: '198.51.100.1', port: 1 + index }
       const output = { send: (datagram: Uint8Array) => this.#receive(datagram, endpoint), deliver: () => void member.heard++ }
       const engine = new Engine({ privateKey: secret(), clock, random: (bytes) => random.bytes(bytes), output, ...(aead && { aead }) })
-      engine.setPeer(this.device.publicKey, { endpoint: GATEWAY, allowedIps: ['::/0'] })
+      engine.setPeer(this.#gateway.publicKey, { endpoint: GATEWAY, allowedIps: ['::/0'] })
       const network = asNetworkId(1 + (index % NETWORKS))
       const [own, redis] = [peerAddress(network, numberOf(index)), flycastAddress(network, 1)]
       const member: Member = { engine, endpoint, question: packet(own, redis), answer: packet(redis, own), heard: 0 }
@@ -61,9 +58,13 @@ export class GatewayCrowd implements Bind {
   /** All are in the feed, nobody has come. */
   static async open(count: number, random: Random, aead?: AeadFactory): Promise<GatewayCrowd> {
     const crowd = new GatewayCrowd(count, random, aead)
-    await crowd.device.open()
-    crowd.peers.apply({ wireguard: new Map(crowd.#members.map(({ engine: { publicKey } }, index) => [publicKey, rowOf(publicKey, index)])) }, 'snapshot')
+    await crowd.#gateway.open()
+    crowd.#gateway.apply({ type: 'all', rows: crowd.#members.map(({ engine: { publicKey } }, index) => rowOf(publicKey, index)) })
     return crowd
+  }
+
+  get state(): GatewayState {
+    return this.#gateway.state
   }
 
   open(receive: (datagram: Uint8Array, from: Endpoint) => void): Promise<void> {
@@ -89,11 +90,11 @@ export class GatewayCrowd implements Bind {
   /** Time goes on; then silent peers are looked for, twice, because some must be silent at two looks. */
   pass(durationMs: number): void {
     this.#nowMs += durationMs
-    for (let look = 0; look < 2; look++) this.peers.tidy()
+    for (let look = 0; look < 2; look++) this.#gateway.tidy()
   }
 
   async close(): Promise<void> {
-    await this.device.close()
+    await this.#gateway.close()
     for (const { engine } of this.#members) engine.close()
   }
 }

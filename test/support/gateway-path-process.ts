@@ -35,13 +35,13 @@ const network = asNetworkId(1)
 const secret = (): Uint8Array => clampPrivate(new Uint8Array(randomBytes(32)))
 spawnSync('ip', ['link', 'set', 'lo', 'up'])
 const { fd, port } = bindUdp('127.0.0.1', 0)
-const { wireguard, websocket } = gatewayConfig.parse({ id: 'mad-1', host: 'mad-1', region: 'mad', stateDir: '/', router: 'https://[::1]:9', advertise: '127.0.0.1:1', wireguard: { listen: [`fd:${fd}`] } })
+const { wireguard, websocket, neighbours } = gatewayConfig.parse({ id: 'mad-1', host: 'mad-1', region: 'mad', stateDir: '/', router: 'https://[::1]:9', advertise: '127.0.0.1:1', wireguard: { listen: [`fd:${fd}`] } })
 const path = choosePath('auto')
 const privateKey = secret()
 const { publicKey } = KeyPair.fromPrivate(Uint8Array.from(privateKey))
 const ended: string[] = []
 const start = (listen: readonly string[], name: string, key: Uint8Array): Promise<ThreadedPath> =>
-  ThreadedPath.start({ path, prefix: 0xfdaa, wireguard: { ...wireguard, listen: [...listen] }, websocket, tun: { name, mtu: 1420 } }, key, (reason) => ended.push(reason))
+  ThreadedPath.start({ path, prefix: 0xfdaa, wireguard: { ...wireguard, listen: [...listen] }, websocket, tun: { name, mtu: 1420 }, neighbours }, key, (reason) => ended.push(reason))
 const data = await start(wireguard.listen, 'wg-test', privateKey)
 const present = (): boolean => spawnSync('ip', ['link', 'show', 'wg-test']).status === 0
 

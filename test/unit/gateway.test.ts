@@ -13,12 +13,13 @@ import { Device } from '../../lib/wireguard/device.ts'
 import { clampPrivate, KeyPair } from '../../lib/wireguard/keys.ts'
 import { MemoryTun } from '../../lib/wireguard/memory-tun.ts'
 import { UdpBind } from '../../lib/wireguard/udp-bind.ts'
-import { GuardedTun } from '../../router/gateway/guarded-tun.ts'
+import { GatewayDevice } from '../../router/gateway/gateway-device.ts'
 import { judgeInbound, judgeOutbound } from '../../router/gateway/inner-packets.ts'
 import { JoinedBind } from '../../router/gateway/joined-bind.ts'
 import { GatewayPeers } from '../../router/gateway/peers.ts'
 import { gatewayKey } from '../../router/gateway/private-key.ts'
 import { ReturnRoutes } from '../../router/gateway/return-routes.ts'
+import { Whereabouts } from '../../router/gateway/whereabouts.ts'
 import { until } from '../support/until.ts'
 
 const PREFIX = 0xfdaa
@@ -40,11 +41,18 @@ describe('packets inside', () => {
   const redis = flycastAddress(acme, 1)
 
   test.each([
-    ['to a Flycast address of its network', packet(peer, redis), null],
-    ['a ping', packet(peer, redis, 58), null],
+    ['to a Flycast address of its network', packet(peer, redis), 'flycast'],
+    ['a ping', packet(peer, redis, 58), 'flycast'],
     ["to another network's", packet(peer, flycastAddress(globex, 1)), 'foreign'],
     ['to a machine of its network', packet(peer, machineAddress(acme, 2, 1)), 'machine'],
-    ['to another peer of its network', packet(peer, peerAddress(acme, 2)), 'machine'],
+    ['to another peer of its network', packet(peer, peerAddress(acme, 2)), 'peer'],
+    ['UDP to another peer of its network', packet(peer, peerAddress(acme, 2), 17), 'peer'],
+    ['a piece of a datagram to another peer', packet(peer, peerAddress(acme, 2), 44), 'peer'],
+    ['options to another peer', packet(peer, peerAddress(acme, 2), 0), 'protocol'],
+    ['a routing header to another peer', packet(peer, peerAddress(acme, 2), 43), 'protocol'],
+    ["what gateways tell each other, to another peer", packet(peer, peerAddress(acme, 2), 61), 'protocol'],
+    ["to another network's peer", packet(peer, peerAddress(globex, 2)), 'foreign'],
+    ['from no peer to a peer', packet(machineAddress(acme, 2, 1), peer), 'machine'],
     ['to the infrastructure', packet(peer, parseIpv6('fdaa::3')), 'foreign'],
     ['to all nodes of the link', packet(peer, parseIpv6('ff02::1')), 'foreign'],
     ['to the host itself', packet(peer, parseIpv6('::1')), 'foreign'],
@@ -57,7 +65,8 @@ describe('packets inside', () => {
     ['IPv4', Uint8Array.from(packet(peer, redis), (byte, index) => (index === 0 ? 0x45 : byte)), 'ipv4'],
     ['less than a header', packet(peer, redis).subarray(0, 39), 'ipv4'],
   ] as const)('%s: %#', (_what, bytes, verdict) => {
-    expect(judgeInbound(bytes, PREFIX)).toBe(verdict)
+    const judged = judgeInbound(bytes, PREFIX)
+    expect(judged.to ?? judged.drop).toBe(verdict)
   })
 
   test.each([
@@ -72,44 +81,41 @@ describe('packets inside', () => {
   })
 })
 
-const closing: Device[] = []
+const closing: { close(): Promise<void> }[] = []
 afterEach(async () => {
   await Promise.all(closing.splice(0).map((device) => device.close()))
 })
 
-async function opened(device: Device): Promise<Device> {
+async function opened<Opened extends Device | GatewayDevice>(device: Opened): Promise<Opened> {
   closing.push(device)
   await device.open()
   return device
 }
 
 interface Gateway {
-  readonly device: Device
-  readonly peers: GatewayPeers
+  readonly device: GatewayDevice
   readonly tun: MemoryTun
-  readonly guarded: GuardedTun
   readonly delivered: Uint8Array[]
   /** What the feed says. */
   say(...changes: Change[]): void
   nowMs: number
 }
 
-async function startGateway(maxInstalled = 100): Promise<Gateway> {
+async function startGateway(): Promise<Gateway> {
   const delivered: Uint8Array[] = []
   const tun = new MemoryTun((bytes) => delivered.push(bytes))
-  const guarded = new GuardedTun(tun, PREFIX)
   const bind = new JoinedBind([new UdpBind({ ipv4: '127.0.0.1', ipv6: null }), new UdpBind({ ipv4: null, ipv6: '::1' })])
-  const device = await opened(new Device({ privateKey: clampPrivate(randomBytes(32)), bind, tun: guarded, admit: (key) => gateway.peers.admit(key) }))
+  const clock = { monotonicMs: () => performance.now(), wallMs: () => gateway.nowMs }
+  const limits = { prefix: PREFIX, handshakesPerSecond: 200, maxPeers: 100, idleMs: 600_000, neighboursMtu: 1340 }
   const table = new FeedTable()
   const gateway: Gateway = {
-    device,
+    device: new GatewayDevice({ privateKey: clampPrivate(randomBytes(32)), bind, tun, clock, ...limits }),
     tun,
-    guarded,
     delivered,
     nowMs: Date.now(),
-    peers: new GatewayPeers({ device, prefix: PREFIX, idleMs: 600_000, maxInstalled, nowMs: () => gateway.nowMs }),
-    say: (...changes) => gateway.peers.apply(table, table.apply(changes).applied),
+    say: (...changes) => gateway.device.apply({ type: 'some', changes: table.apply(changes).applied }),
   }
+  await opened(gateway.device)
   return gateway
 }
 
@@ -142,40 +148,41 @@ test("a peer of the feed is installed with its first handshake, and talks; a str
 
   // Unknown: nothing is installed, nothing passes.
   laptop.tun.inject(packet(own, redis))
-  await until('the handshake of a stranger is dropped', () => (gateway.device.drops.get('unknown-peer') ?? 0) > 0)
-  expect([gateway.device.peerCount, gateway.delivered.length]).toEqual([0, 0])
+  await until('the handshake of a stranger is dropped', () => (gateway.device.state.deviceDrops.get('unknown-peer') ?? 0) > 0)
+  expect([gateway.device.state.peers.installed, gateway.delivered.length]).toEqual([0, 0])
 
   gateway.say(row(laptop.publicKey))
-  expect([gateway.peers.known, gateway.peers.installed]).toEqual([1, 0])
+  expect([gateway.device.state.peers.known, gateway.device.state.peers.installed]).toEqual([1, 0])
   const second = await startLaptop(gateway)
   gateway.say(row(second.publicKey, acme, 2))
   second.tun.inject(packet(peerAddress(acme, 2), redis))
   await until('its packet is through', () => gateway.delivered.length === 1)
-  expect([gateway.peers.known, gateway.peers.installed]).toEqual([2, 1])
+  expect([gateway.device.state.peers.known, gateway.device.state.peers.installed]).toEqual([2, 1])
   gateway.tun.inject(packet(redis, peerAddress(acme, 2)))
   await until('the answer is through', () => second.received.length === 1)
 
-  expect(gateway.peers.seen([laptop.publicKey, second.publicKey])).toMatchObject([{ publicKey: second.publicKey, receivedBytes: expect.any(Number) }])
-  expect(gateway.peers.seen([laptop.publicKey])).toEqual([])
+  expect(gateway.device.seen([laptop.publicKey, second.publicKey])).toMatchObject([{ publicKey: second.publicKey, receivedBytes: expect.any(Number) }])
+  expect(gateway.device.seen([laptop.publicKey])).toEqual([])
 
   // Somebody else's address, and another network: counted, where each is known.
   second.tun.inject(packet(own, redis))
   second.tun.inject(packet(peerAddress(acme, 2), flycastAddress(globex, 7)))
-  await until('both are counted', () => gateway.device.drops.get('source') === 1 && gateway.guarded.drops.get('foreign') === 1)
+  await until('both are counted', () => gateway.device.state.deviceDrops.get('source') === 1 && gateway.device.state.innerDrops.get('foreign') === 1)
   expect(gateway.delivered.length).toBe(1)
 
   // Its session is alive, so it stays, however old its handshake.
   gateway.nowMs += 600_000
-  gateway.peers.tidy()
-  expect(gateway.peers.installed).toBe(1)
+  gateway.device.tidy()
+  expect(gateway.device.state.peers.installed).toBe(1)
 
   gateway.say({ table: 'wireguard', key: second.publicKey, row: null })
-  expect([gateway.peers.known, gateway.peers.installed]).toEqual([1, 0])
+  expect([gateway.device.state.peers.known, gateway.device.state.peers.installed]).toEqual([1, 0])
   second.tun.inject(packet(peerAddress(acme, 2), redis))
-  await until('its session is gone', () => (gateway.device.drops.get('unknown-session') ?? 0) > 0)
+  await until('its session is gone', () => (gateway.device.state.deviceDrops.get('unknown-session') ?? 0) > 0)
   expect(gateway.delivered.length).toBe(1)
 })
 
+const alone = () => ({ prefix: PREFIX, whereabouts: new Whereabouts('self', () => 0), isGateway: () => false, gateways: () => 0 })
 const status = (publicKey: string, lastHandshakeMs: number | null, hasSession: boolean) => ({ publicKey, endpoint: null, allowedIps: [], receivedBytes: 0, sentBytes: 0, lastHandshakeMs, hasSession })
 
 test('silent peers go, also those that never spoke again after their handshake; there is a limit to them', () => {
@@ -186,8 +193,9 @@ test('silent peers go, also those that never spoke again after their handshake; 
     },
     peers: () => [...present.values()],
     removePeer: (key: string) => present.delete(key),
+    setOwner: () => undefined,
   }
-  const peers = new GatewayPeers({ device, prefix: PREFIX, idleMs: 5000, maxInstalled: 3, nowMs: () => 10_000 })
+  const peers = new GatewayPeers({ device, ...alone(), idleMs: 5000, maxInstalled: 3, nowMs: () => 10_000 })
   const table = new FeedTable()
   const key = KeyPair.fromPrivate(clampPrivate(randomBytes(32))).publicKey.text
   table.apply([row(key)])
@@ -207,7 +215,7 @@ test('silent peers go, also those that never spoke again after their handshake; 
 test.each([peerPrefix(globex, 1), 'fdaa:0:1:ffff:ffff::/80', 'fdaa:0:1::/48', `${formatIpv6(machineAddress(acme, 2, 1))}/120`, `${formatIpv6(flycastAddress(acme, 1))}/120`])(
   'a row that would give more than a place of its own network, %s, makes no peer',
   (prefix) => {
-    const peers = new GatewayPeers({ device: { peerCount: 0, peers: () => [], removePeer: () => false }, prefix: PREFIX, idleMs: 1, maxInstalled: 9, nowMs: () => 0 })
+    const peers = new GatewayPeers({ device: { peerCount: 0, peers: () => [], removePeer: () => false, setOwner: () => undefined }, ...alone(), idleMs: 1, maxInstalled: 9, nowMs: () => 0 })
     const table = new FeedTable()
     const key = KeyPair.fromPrivate(clampPrivate(randomBytes(32))).publicKey.text
     const { applied } = table.apply([{ table: 'wireguard', key, row: { publicKey: key, id: 'x', org: 'o', network: acme, prefix } }])

@@ -165,9 +165,10 @@ export const joinBody = z.strictObject({
       publicKey: wireguardKey,
       endpoints: z.array(endpoint).min(1).max(8),
       websocket: z.url({ protocol: /^wss$/ }).max(200).optional(),
+      neighbours: backboneEndpoint.optional(),
     })
     .optional()
-    .meta({ description: 'Of a gateway: where its peers find it.' }),
+    .meta({ description: 'Of a gateway: where its peers find it, and where other gateways do.' }),
 })
 export const emptyBody = z.strictObject({})
 

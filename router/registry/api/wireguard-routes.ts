@@ -134,6 +134,6 @@ async function lastSeen({ feed }: Registry, peers: readonly WireguardRecord[]): 
 }
 
 function gatewayDocument({ feed }: Registry, identity: string, region: string, gateway: NonNullable<DialerRecord['gateway']>, joinedAt: string): z.infer<typeof gatewayAnswer> {
-  const { publicKey, endpoints, websocket } = gateway
-  return { id: identity.slice('gateway/'.length), region, publicKey, endpoints, ...(websocket !== undefined && { websocket }), connected: feed.isConnected(identity), joinedAt }
+  const { publicKey, endpoints, websocket, neighbours } = gateway
+  return { id: identity.slice('gateway/'.length), region, publicKey, endpoints, ...(websocket !== undefined && { websocket }), ...(neighbours !== undefined && { neighbours }), connected: feed.isConnected(identity), joinedAt }
 }

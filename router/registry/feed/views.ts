@@ -9,7 +9,8 @@
  *   nodes     all, with its own signing key  itself, and its peers with its own signing key
  *   dialers   none                           proxies and peers, with the keys that it must accept
  *
- * A gateway sees WireGuard peers, which nobody else does, and nothing else; a backbone likewise the hosts of the backbone.
+ * A gateway sees WireGuard peers and the other gateways, which nobody else does, and nothing else; a backbone likewise the
+ * hosts of the backbone.
  */
 import { asNetworkId, DEFAULT_PREFIX, peerPrefix } from '../../../lib/address.ts'
 import type { Rows } from '../../../lib/feed/messages.ts'
@@ -86,7 +87,8 @@ export class Views {
     return { ...row, keys: this.#keys.signing(member, record) }
   }
 
-  #dialer({ node }: Viewer, record: DialerRecord): Rows['dialers'] | null {
+  #dialer({ member, node }: Viewer, record: DialerRecord): Rows['dialers'] | null {
+    if (member.kind === 'gateway') return neighbour(member, record)
     if (node === null || (record.kind !== 'proxy' && record.kind !== 'agent')) return null
     if (record.kind === 'agent' && !record.peers.includes(node.id)) return null
     const { id, kind, region, host } = record
@@ -102,6 +104,12 @@ export class Views {
 
 function network({ member }: Viewer, { id, org, name, limits }: NetworkRecord): Rows['networks'] | null {
   return member.kind === 'proxy' ? { id, org, name, ...(limits !== undefined && { limits }) } : null
+}
+
+/** Those that say where others find them see each other. */
+function neighbour(member: DialerRecord, { id, kind, region, host, gateway }: DialerRecord): Rows['dialers'] | null {
+  if (kind !== 'gateway' || id === member.id || gateway?.neighbours === undefined || member.gateway?.neighbours === undefined) return null
+  return { id, kind, region, host, keys: [], gateway: { publicKey: gateway.publicKey, endpoint: gateway.neighbours } }
 }
 
 function backbone({ member }: Viewer, { id, host, keys, endpoint, addresses }: BackboneRecord): Rows['backbone'] | null {
