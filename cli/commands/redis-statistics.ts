@@ -10,6 +10,7 @@ import { ORG_OPTION } from './session.ts'
 const latency = z.object({ count: z.number(), meanMs: z.number(), p99Ms: z.number() }).nullable()
 const heldBack = z.object({ now: z.boolean(), ms: z.number() }).optional()
 const latencies = z.object({ read: latency, write: latency }).nullable()
+const engineLatency = z.object({ read: latency, write: latency }).optional()
 const limits = z.array(z.object({ limit: z.string(), allowed: z.number(), used: z.number().optional(), hits: z.number() }))
 
 export const statisticsObject = z.looseObject({
@@ -26,6 +27,7 @@ export const statisticsObject = z.looseObject({
       engine: z.object({ keys: z.number(), memoryBytes: z.number(), evicted: z.number(), expired: z.number() }).nullable(),
       diskBytes: z.number(),
       latency: latencies,
+      engineLatency,
       limits,
     }),
   ),
@@ -37,6 +39,7 @@ const slowObject = z.looseObject({
   node: z.string(),
   ways: z.array(z.object({ proxy: z.string(), node: z.string(), latencyMs: z.number().nullable(), healthy: z.boolean() })),
   latency: latencies,
+  engineLatency,
   heldBack,
   limits,
   commands: z.array(z.object({ at: z.string(), ms: z.number(), command: z.string() })),
@@ -58,7 +61,7 @@ export function usageLines({ nodes, missing }: Statistics): string[] {
         ['reads that found their key', hits + misses === 0 ? '-' : `${((100 * hits) / (hits + misses)).toFixed(1)} % of ${hits + misses}`],
         ['keys', engine === null ? '-' : `${engine.keys} (${engine.expired} expired, ${engine.evicted} gone for room)`],
         ['memory, disk', `${engine === null ? '-' : bytes(engine.memoryBytes)}, ${bytes(node.diskBytes)}`],
-        ['latency', latencyText(node.latency)],
+        ...latencyFacts(node),
       ]),
       ...node.limits.filter(({ used, allowed }) => used !== undefined && used >= allowed * WARN_SHARE).map(({ limit, used, allowed }) => colours.yellow(`${limit}: ${used} of ${allowed} used`)),
       ...node.limits.filter(({ hits: met }) => met > 0).map(({ limit, hits: met }) => colours.yellow(`${limit}: met ${count(met, 'time')}`)),
@@ -67,9 +70,18 @@ export function usageLines({ nodes, missing }: Statistics): string[] {
   return [...lines, ...missing.map(({ node, code }) => colours.yellow(`${node} does not say how it is used: ${code}`))]
 }
 
-function latencyText(measured: z.infer<typeof latencies>): string {
-  if (measured === null) return 'not measured: its plan needs no reading'
-  return `${latencyOf('read', measured.read)}; ${latencyOf('write', measured.write)}`
+/** What clients wait for on the node, where they are read; and the engine's part of it. */
+function latencyFacts(measured: { readonly latency: z.infer<typeof latencies>; readonly engineLatency?: z.infer<typeof engineLatency> }): [string, string][] {
+  const onNode: [string, string][] = measured.latency === null ? [] : [['latency on the node', latencyText(measured.latency, ' of late')]]
+  return [...onNode, ['latency in the engine', measured.engineLatency === undefined ? "it rests, or doesn't say" : latencyText(measured.engineLatency, '')]]
+}
+
+function latencyText({ read, write }: NonNullable<z.infer<typeof latencies>>, when: string): string {
+  return `${latencyOf('reads', read, when)}; ${latencyOf('writes', write, when)}`
+}
+
+function latencyOf(kind: string, measured: z.infer<typeof latency>, when: string): string {
+  return measured === null ? `no ${kind}${when}` : `${kind} ${briefly(measured.meanMs)} on average, 99 % within ${briefly(measured.p99Ms)}`
 }
 
 function heldBackLines(held: z.infer<typeof heldBack>): string[] {
@@ -77,8 +89,9 @@ function heldBackLines(held: z.infer<typeof heldBack>): string[] {
   return [colours.yellow(`held back: for ${milliseconds(held.ms)} in all${held.now ? ', now too' : ''}; its engine kept a processor busy, so its neighbours went first.`)]
 }
 
-function latencyOf(kind: string, measured: z.infer<typeof latency>): string {
-  return measured === null ? `no ${kind}s of late` : `${kind}s ${milliseconds(measured.meanMs)} on average, 99 % within ${milliseconds(measured.p99Ms)}`
+/** An engine takes microseconds. */
+function briefly(ms: number): string {
+  return ms < 1 ? `${Number((ms * 1000).toPrecision(2))} µs` : milliseconds(ms)
 }
 
 const commandsObject = z.looseObject({ server: z.string(), commands: z.array(z.object({ name: z.string(), kind: z.string() })) })
@@ -105,7 +118,7 @@ export function addRedisReportCommands(redis: Command, withSession: WithSession)
         const slow = await session.api.get(`${await databasePath(session, name, options)}/slow`, slowObject)
         session.output.show(slow, () => [
           table(['proxy', 'takes node', 'at a distance of'], slow.ways.map(({ proxy, node, latencyMs, healthy }) => [proxy, `${node}${healthy ? '' : ' (unhealthy)'}`, latencyMs === null ? '-' : milliseconds(latencyMs)])),
-          facts([['on the node itself', latencyText(slow.latency)]]),
+          facts(latencyFacts(slow)),
           ...heldBackLines(slow.heldBack),
           ...(slow.limits.length === 0 ? ['No limit was met.'] : slow.limits.map(({ limit, allowed, hits }) => colours.yellow(`${limit} ${allowed}: met ${count(hits, 'time')}; those commands or connections were refused or had to wait.`))),
           ...(slow.commands.length === 0 ? ['Its slow log is empty: no command took 10 ms.'] : [table(['when', 'took', 'command'], slow.commands.map(({ at, ms, command: said }) => [at, milliseconds(ms), said]))]),

@@ -65,6 +65,9 @@ export const backboneKey = z.object({ publicKey: wireguardRow.shape.publicKey })
 
 const amount = z.number().min(0)
 const latency = z.object({ count: size, meanMs: amount, p99Ms: amount }).nullable()
+/** Its p99 is within twice. */
+const engineLatency = z.object({ read: latency, write: latency })
+export type EngineLatency = z.infer<typeof engineLatency>
 
 export const redisStatistics = z.object({
   node: z.string().max(64),
@@ -81,6 +84,8 @@ export const redisStatistics = z.object({
   diskBytes: size,
   /** Of the last minute or two; null: its clients aren't read. */
   latency: z.object({ read: latency, write: latency }).nullable(),
+  /** In the engine alone, since it started; engines before Redis 7, and those that rest, don't say. */
+  engineLatency: engineLatency.optional(),
   /** Behind its neighbours, because it was busy for long; `ms` since the agent started. Agents that can't do it don't say. */
   heldBack: z.object({ now: z.boolean(), ms: size }).optional(),
   limits: z.array(z.object({ limit: z.string().max(64), allowed: size, used: size.optional(), hits: size })).max(32),

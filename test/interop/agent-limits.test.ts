@@ -244,7 +244,7 @@ test('statistics: of databases that are read and of those that are not; they liv
   await redis.mset('a', '1', 'b', '2')
   await Promise.all(['a', 'b', 'c', 'a'].map((key) => redis.get(key)))
   const ask = async (): Promise<RedisStatistics> => redisStatistics.parse(await node.agent.answer('redis.statistics', { service: 'db' }))
-  expect(await ask()).toMatchObject({ node: 'mad', role: 'primary', connections: 1, commands: { total: 5, day: 5, month: 5 }, hits: 3, misses: 1, engine: { keys: 2 }, latency: { read: { count: 4 }, write: { count: 1 } } })
+  expect(await ask()).toMatchObject({ node: 'mad', role: 'primary', connections: 1, commands: { total: 5, day: 5, month: 5 }, hits: 3, misses: 1, engine: { keys: 2 }, latency: { read: { count: 4 }, write: { count: 1 } }, engineLatency: { read: { count: 4 }, write: { count: 1 } } })
   expect((await ask()).limits).toEqual([{ limit: 'maxClients', allowed: 5, used: 1, hits: 0 }, { limit: 'commandsPerDay', allowed: 1000, used: 5, hits: 0 }])
   expect((await ask()).diskBytes).toBeGreaterThan(10)
   await set({})
@@ -259,6 +259,8 @@ test('statistics: of databases that are read and of those that are not; they liv
   await expect.poll(ask, { timeout: 10_000 }).toMatchObject({ commands: { total: 7 } })
   const [before, after] = [await ask(), await ask()]
   expect([before.commands.total, after.commands.total, after.hits, after.latency]).toEqual([7, 7, 4, null])
+  // Nobody reads its clients now, and the engine has measured all the same; a script is neither.
+  expect(after.engineLatency).toMatchObject({ read: { count: 5 }, write: { count: 1 } })
   const engine = node.agent.tenants.supervisors.get('db')
   plain.disconnect()
   await until('nobody is there', () => node.agent.ingress.openConnections === 0)

@@ -34,7 +34,7 @@ export const DENIED_COMMANDS: readonly string[] = [
 export const ALLOWED_AGAIN: readonly string[] = ['acl|whoami', 'acl|cat', 'acl|genpass']
 
 const AGENT_COMMANDS: readonly string[] = [
-  'ping', 'info', 'command', 'slowlog|get', 'script|kill', 'function|kill', 'config|set', 'bgrewriteaof', 'acl|setuser', 'acl|deluser', 'acl|users', 'replicaof', 'role', 'client|id', 'client|list', 'client|kill',
+  'ping', 'info', 'command', 'slowlog|get', 'latency|histogram', 'script|kill', 'function|kill', 'config|set', 'bgrewriteaof', 'acl|setuser', 'acl|deluser', 'acl|users', 'replicaof', 'role', 'client|id', 'client|list', 'client|kill',
   // Samples after an import are compared by their lengths; nothing of their contents is read.
   'randomkey', 'type', 'exists', 'strlen', 'llen', 'hlen', 'scard', 'zcard', 'xlen',
   // An import from where PSYNC is denied.

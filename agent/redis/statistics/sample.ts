@@ -19,8 +19,8 @@ export interface EngineSample {
 
 export const SAMPLE_COMMAND = ['INFO', 'stats', 'memory', 'keyspace', 'commandstats']
 
-/** Of agents and replicas alone: they are denied to everybody else. */
-const OURS: ReadonlySet<string> = new Set(['config', 'acl', 'replicaof', 'role', 'slowlog', 'psync', 'replconf', 'bgrewriteaof'])
+/** What agents and replicas say; a tenant's own, where it may say them, don't count either. */
+const OURS: ReadonlySet<string> = new Set(['config', 'acl', 'replicaof', 'role', 'slowlog', 'latency', 'psync', 'replconf', 'bgrewriteaof'])
 
 export function engineSample(info: string): EngineSample {
   const number = (name: string): number => Number(new RegExp(`^${name}:(\\d+)\\r?$`, 'm').exec(info)?.[1] ?? 0)

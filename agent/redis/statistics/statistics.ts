@@ -10,6 +10,7 @@ import { redisLimits } from '../../../lib/redis-limits.ts'
 import type { HeldEngines } from '../engine/held-engines.ts'
 import type { Supervisor } from '../engine/supervisor.ts'
 import type { Account } from '../limits/account.ts'
+import { engineLatency, LATENCY_COMMANDS } from './engine-latency.ts'
 import type { EngineSample } from './sample.ts'
 import { engineSample, SAMPLE_COMMAND } from './sample.ts'
 
@@ -57,6 +58,7 @@ export class Statistics {
     await this.#sample(service)
     const { node, supervisors, account, isRead, clients, held, dataOf, nowMs } = this.#options
     const supervisor = supervisors().get(service)
+    const measured = supervisor?.answers === true && !supervisor.resting ? engineLatency(await supervisor.look(LATENCY_COMMANDS)) : undefined
     const known = this.#known.get(service)
     const counted = account(service)
     const usage = counted?.usage
@@ -76,6 +78,7 @@ export class Statistics {
       engine: known === undefined ? null : { keys: known.sample.keys, memoryBytes: known.sample.memoryBytes, evicted: known.sample.evicted, expired: known.sample.expired },
       diskBytes: await bytesIn(dataOf(service)),
       latency: isRead(service) ? { read: counted?.latencies.read.summary ?? null, write: counted?.latencies.write.summary ?? null } : null,
+      ...(measured !== undefined && { engineLatency: measured }),
       heldBack: { now: held.isHeld(service), ms: Math.round(held.heldMs(service)) },
       limits: LIMITS.flatMap((limit) => {
         const [allowed, amount] = [limits[limit], used[limit]]

@@ -173,6 +173,7 @@ export const redisSlowAnswer = z
     node: z.string().meta({ description: 'Of the primary.' }),
     ways: listOf(z.strictObject({ proxy: z.string(), node: z.string(), latencyMs: z.number().nullable(), healthy: z.boolean() })).meta({ description: 'Which node each proxy takes, and how far it is.' }),
     latency: redisStatistics.shape.latency,
+    engineLatency: redisStatistics.shape.engineLatency.meta({ description: 'In its engine alone, since that started; p99 within twice.' }),
     heldBack: redisStatistics.shape.heldBack.meta({ description: 'How long its engine stood behind its neighbours, because it kept a processor busy; since the agent started.' }),
     limits: redisStatistics.shape.limits.meta({ description: 'Those that were met since the agent started.' }),
     commands: listOf(slowCommand).meta({ description: 'Of the slow log of its engine.' }),

@@ -57,12 +57,12 @@ export function statisticsRoutes(registry: Registry): Route[] {
       handle: async (call, org) => {
         const service = find(registry, call, org)
         const node = primaryOf(registry, service)
-        const [{ commands }, { latency, heldBack, limits }, ways] = await Promise.all([
+        const [{ commands }, { latency, engineLatency, heldBack, limits }, ways] = await Promise.all([
           askAgent(registry, node, 'redis.slow', { service: service.id }, ANSWER_MS),
           askAgent(registry, node, 'redis.statistics', { service: service.id }, ANSWER_MS),
           Promise.all(registry.feed.connected('proxy').slice(0, MOST_PROXIES).map((proxy) => wayFrom(registry, proxy.replace('proxy/', ''), org, service.name))),
         ])
-        return { node, ways: ways.flatMap((way) => way ?? []), latency, ...(heldBack !== undefined && { heldBack }), limits: limits.filter(({ hits }) => hits > 0), commands }
+        return { node, ways: ways.flatMap((way) => way ?? []), latency, ...(engineLatency !== undefined && { engineLatency }), ...(heldBack !== undefined && { heldBack }), limits: limits.filter(({ hits }) => hits > 0), commands }
       },
     }),
   ]
