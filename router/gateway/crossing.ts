@@ -9,6 +9,7 @@ import type { NetworkId } from '../../lib/address.ts'
 import { icmpError } from './icmp-error.ts'
 import type { IcmpProblem } from './icmp-error.ts'
 import type { InnerDrop } from './inner-packets.ts'
+import { limitSegments } from './tcp-mss.ts'
 
 /** From a machine, or from another gateway. */
 export type Sender = 'peer' | 'gateway'
@@ -50,6 +51,8 @@ export class Crossing {
     const hops = packet[HOP_LIMIT] ?? 0
     if (hops <= 1) return this.#refuse('hops', { kind: 'hops' }, packet, sender, network)
     packet[HOP_LIMIT] = hops - 1
+    // What it says of itself to either side, here and on the way back.
+    if (isElsewhere || sender === 'gateway') limitSegments(packet, mtu)
     send(packet)
     return null
   }

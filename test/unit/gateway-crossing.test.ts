@@ -13,6 +13,7 @@ import { decodeClaims, encodeClaims, gatewayAddress } from '../../router/gateway
 import { GatewayDevice } from '../../router/gateway/gateway-device.ts'
 import { icmpError } from '../../router/gateway/icmp-error.ts'
 import { JoinedBind } from '../../router/gateway/joined-bind.ts'
+import { limitSegments } from '../../router/gateway/tcp-mss.ts'
 import { Whereabouts } from '../../router/gateway/whereabouts.ts'
 import { Random, testSeed } from '../support/random.ts'
 import { until } from '../support/until.ts'
@@ -117,6 +118,39 @@ test('an error quotes what fits, with a right checksum; none is made about an er
   expect(error.subarray(24, 40)).toEqual(Uint8Array.from(from))
   expect(icmpError({ kind: 'unreachable' }, error, from)).toBeNull()
   expect(icmpError({ kind: 'hops' }, packet(from, to), from)?.subarray(40, 42)).toEqual(Uint8Array.of(3, 0))
+})
+
+describe('the length of segments', () => {
+  const [from, to] = [peerAddress(acme, 1), peerAddress(acme, 2)]
+  /** A beginning with these options, and a right checksum. */
+  const syn = (options: readonly number[], flags = 2): Uint8Array => {
+    const made = packet(from, to, { next: 6, bytes: 60 + options.length })
+    made.set([(5 + options.length / 4) << 4, flags], 52)
+    made.set(options, 60)
+    new DataView(made.buffer).setUint16(56, ~folded(pseudoHeaderSum(made, true, 6, made.length - 40) + sumOf(made, 40, made.length)))
+    return made
+  }
+
+  test.each([
+    ['more than the way takes', [2, 4, 0x05, 0x50], [2, 4, 0x05, 0x00]],
+    ['behind others, at an odd place', [1, 3, 3, 7, 1, 2, 4, 0x05, 0x50, 1, 1, 0], [1, 3, 3, 7, 1, 2, 4, 0x05, 0x00, 1, 1, 0]],
+    ['less', [2, 4, 0x04, 0xb0], [2, 4, 0x04, 0xb0]],
+    ['none', [1, 1, 1, 0], [1, 1, 1, 0]],
+    ['behind the end', [0, 2, 4, 0x05, 0x50, 0, 0, 0], [0, 2, 4, 0x05, 0x50, 0, 0, 0]],
+    ['an option without a length', [5, 0, 2, 4, 0x05, 0x50, 0, 0], [5, 0, 2, 4, 0x05, 0x50, 0, 0]],
+    ['cut off', [1, 1, 2, 4], [1, 1, 2, 4]],
+  ])('%s', (_what, options, expected) => {
+    const made = syn(options)
+    limitSegments(made, MTU)
+    expect([...made.subarray(60)]).toEqual(expected)
+    expect(folded(pseudoHeaderSum(made, true, 6, made.length - 40) + sumOf(made, 40, made.length))).toBe(0xffff)
+  })
+
+  test('only where a connection begins', () => {
+    const made = syn([2, 4, 0x05, 0x50], 0x10)
+    limitSegments(made, MTU)
+    expect([...made.subarray(60)]).toEqual([2, 4, 0x05, 0x50])
+  })
 })
 
 const closing: { close(): Promise<void> }[] = []
