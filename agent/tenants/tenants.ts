@@ -106,7 +106,10 @@ export class Tenants {
       const row = table().services.get(service)
       return { service, running: supervisor.answers, alone: row?.placements.length === 1, park: row?.redis?.parkAfterMinutes ?? null, connections: open, unusedMs: nowMs - supervisor.usedAtMs }
     })
-    for (const service of idleEngines(uses, settings)) this.#supervisors.get(service)?.rest()
+    for (const service of idleEngines(uses, settings)) {
+      const supervisor = this.#supervisors.get(service)
+      if (supervisor?.tidy() === true) supervisor.rest()
+    }
   }
 
   /** All engines, at the same time. Idempotent. `leave`: they go on for the next agent. */

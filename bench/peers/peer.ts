@@ -19,6 +19,8 @@ export interface RunningPeer {
   readonly nodes?: readonly DataNode[]
   /** Of an agent. */
   readonly metricsPort?: number
+  /** Where an agent keeps its databases. */
+  readonly dataDir?: string
   stop(): Promise<void>
 }
 

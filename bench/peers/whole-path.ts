@@ -71,6 +71,7 @@ function pathOf({ counts, limits, neighbour, redis = '', ...named }: Kind): Peer
         pids: counts === 'both' ? [proxy.pid, agent.pid] : [agent.pid],
         password: PASSWORD,
         metricsPort: port + ADMIN_OFFSET,
+        dataDir: join(home(port), 'data'),
         stop: async () => {
           await proxy.stop()
           await agent.stop()

@@ -1,6 +1,7 @@
 /** What the agent costs, passing bytes on and reading them, and how soon a resting database answers. */
 import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import { enginePids } from '../engines.ts'
 import { load } from '../benchmark-client.ts'
 import { cpuTime } from '../process-usage.ts'
 import type { RunningPeer } from '../peers/peer.ts'
@@ -49,12 +50,12 @@ function revival(keys: number, goalMs: number | null): Scenario {
   }
 }
 
-/** By the agent's own account. */
-async function rested({ metricsPort = 0 }: RunningPeer): Promise<void> {
+/** By the agent's own account, and its engine's process has ended. */
+async function rested({ metricsPort = 0, dataDir = '' }: RunningPeer): Promise<void> {
   const deadlineMs = performance.now() + REST_TIMEOUT_MS
   while (performance.now() < deadlineMs) {
     const text = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text()
-    if (/^nearcast_agent_engine_resting\{service="bench"\} 1$/m.test(text)) return
+    if (/^nearcast_agent_engine_resting\{service="bench"\} 1$/m.test(text) && enginePids(dataDir).length === 0) return
     await delay(POLL_MS)
   }
   throw new Error('the engine does not rest')

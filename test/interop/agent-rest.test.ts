@@ -1,5 +1,5 @@
 /** Engines that nobody uses rest, and are there again for whoever asks: with real redis-server. */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
@@ -55,6 +55,20 @@ test('an unused engine rests without being unavailable, and the next one who ask
   expect(node.unavailable).toEqual({})
   expect(await node.metric('nearcast_agent_engine_restarts_total{service="db"}')).toBeNull()
   expect(await say(node, 'db', 'PING')).toBe('PONG')
+})
+
+test('before it rests its file is written anew, so that it is read fast', async () => {
+  const node = await dataNode({ idleStopMinutes: 1 / 60 })
+  await node.feed(databaseRow('db', HERE, 'pw'))
+  expect(await say(node, 'db', 'EVAL', "for i = 1, 20000 do redis.call('set', 'key:' .. i, 'a value') end return 'done'", '0')).toBe('done')
+  const files = join(node.dataDir, 'db', 'data', 'appendonlydir')
+  const bytes = (end: string): number => readdirSync(files).filter((name) => name.endsWith(end)).reduce((sum, name) => sum + statSync(join(files, name)).size, 0)
+  expect(bytes('.incr.aof')).toBeGreaterThan(500_000)
+  const supervisor = node.agent.tenants.supervisors.get('db')
+  await until('it rests', () => supervisor?.resting === true && supervisor.pid === null)
+  expect(bytes('.base.rdb')).toBeGreaterThan(200_000)
+  expect(bytes('.incr.aof')).toBe(0)
+  expect(await say(node, 'db', 'GET', 'key:20000')).toBe('a value')
 })
 
 test('asked for while it is about to rest, it comes back; a stop ends a rest', async () => {

@@ -4,6 +4,7 @@
  *
  * What it does all the same (it writes its file anew after it has taken a copy) counts as a turn, so that others wait.
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import { NearcastError } from '../../../lib/errors.ts'
 import { COPIES_AT_ONCE, COPIES_NEVER } from './configuration.ts'
 import type { ForkTurns } from './fork-turns.ts'
@@ -23,6 +24,8 @@ export interface ForksOptions {
 const EXPECTED_MS = 5000
 const AFTER_FAILURE_MS = 300_000
 const LONGEST_WAIT_MS = 60_000
+const LONGEST_REWRITE_MS = 600_000
+const POLL_MS = 20
 
 export class Forks {
   readonly #options: ForksOptions
@@ -34,8 +37,8 @@ export class Forks {
   #turn: (() => void) | null = null
   /** The turn came since the last look, and nothing has been done with it. */
   #fresh = false
-  /** A copy of the agent's own is under way. */
-  #copying = false
+  /** A copy of the agent's own is under way, or a file written anew before a rest. */
+  #own = false
 
   constructor(options: ForksOptions) {
     this.#options = options
@@ -66,10 +69,10 @@ export class Forks {
   /** Of an engine that is well. */
   async look(connection: EngineHealth): Promise<void> {
     const nowMs = performance.now()
-    if (this.#copying || (nowMs < this.#lookAtMs && !this.soon && this.#turn === null)) return
+    if (this.#own || (nowMs < this.#lookAtMs && !this.soon && this.#turn === null)) return
     this.#lookAtMs = nowMs + this.#options.lookMs
     const [info] = (await connection.ask([['INFO', 'replication', 'persistence', 'memory']])) ?? []
-    if (info?.kind !== 'text' || this.#copying) return
+    if (info?.kind !== 'text' || this.#own) return
     const found = persistenceOf(info.text)
     if (this.#turn !== null) await this.#go(connection, found)
     else if (found.forked) this.#turn = this.#options.turns.claim(found.memoryBytes)
@@ -82,13 +85,34 @@ export class Forks {
     const bytes = info?.kind === 'text' ? persistenceOf(info.text).memoryBytes : 0
     const release = await this.#options.turns.take(bytes, AbortSignal.timeout(LONGEST_WAIT_MS))
     if (release === null) throw new NearcastError('redis.copy-failed', 'The node has no room for another copy now: other databases are being copied, or memory is short; try again.', { retryable: true })
-    this.#copying = true
+    this.#own = true
     try {
       if (!(await connection.apply([COPIES_AT_ONCE]))) throw new NearcastError('redis.copy-failed', 'The database does not answer now; try again.', { retryable: true })
       yield* items
     } finally {
       await connection.apply([COPIES_NEVER])
-      this.#copying = false
+      this.#own = false
+      release()
+    }
+  }
+
+  /** Writes the file anew, in turn, until that is over; where it can't be done the file stays what it is. */
+  async rewrite(connection: EngineHealth): Promise<void> {
+    if (this.#own || this.#turn !== null) return
+    const asked = async (): Promise<Persistence | null> => {
+      const [info] = (await connection.ask([['INFO', 'replication', 'persistence', 'memory']])) ?? []
+      return info?.kind === 'text' ? persistenceOf(info.text) : null
+    }
+    const found = await asked()
+    const release = found === null || found.forked ? null : await this.#options.turns.take(found.memoryBytes, AbortSignal.timeout(LONGEST_WAIT_MS))
+    if (release === null) return
+    this.#own = true
+    try {
+      const deadlineMs = performance.now() + LONGEST_REWRITE_MS
+      await connection.ask([['BGREWRITEAOF']])
+      while ((await asked())?.forked === true && performance.now() < deadlineMs) await delay(POLL_MS)
+    } finally {
+      this.#own = false
       release()
     }
   }

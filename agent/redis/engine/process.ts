@@ -19,6 +19,8 @@ const MAX_LINE_CHARACTERS = 400
 export class EngineProcess implements EngineRun {
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>
   readonly #tail: string[] = []
+  /** It has said something: that it is ready, perhaps. */
+  heard: () => void = () => {}
   /** Reaped, too. */
   readonly exited: Promise<EngineExit>
   #over = false
@@ -83,6 +85,7 @@ export class EngineProcess implements EngineRun {
   #keep(text: string): void {
     for (const line of text.split('\n')) if (line.trim() !== '') this.#tail.push(line.slice(0, MAX_LINE_CHARACTERS))
     this.#tail.splice(0, this.#tail.length - TAIL_LINES)
+    this.heard()
   }
 
   #exit(code: number | null, how: string): EngineExit {

@@ -19,6 +19,7 @@ import type { Reply } from '../resp/reply-decoder.ts'
 import { asNearcastError, NearcastError } from '../../../lib/errors.ts'
 import type { ErrorCode } from '../../../lib/errors.ts'
 import { AGENT_USER, REPLICATION_USER } from './acl.ts'
+import { isLongToLoad } from './append-only-files.ts'
 import { limitEngine, weightOf } from './cgroup.ts'
 import { engineConfiguration, liveChanges, processMemoryBytes } from './configuration.ts'
 import type { EngineSettings } from './configuration.ts'
@@ -74,9 +75,14 @@ export class Supervisor {
   /** Of the present run, once it has begun. */
   #endTurn: (() => void) | null = null
   #usedAtMs = performance.now()
+  /** When its file was last seen to be short to load, and whether that is being seen to. */
+  #tidyAtMs = -Infinity
+  #tidying = false
   /** That wait for it. */
   #clients = 0
   #wake: (() => void) | null = null
+  /** Of a starting engine, since the last look at it. */
+  #heard = false
   #changing: Promise<void> = Promise.resolve()
   readonly #eviction = new Eviction()
   readonly #scriptTime = new ScriptTime()
@@ -138,6 +144,28 @@ export class Supervisor {
   /** Connections to it are open. */
   touch(): void {
     this.#usedAtMs = performance.now()
+  }
+
+  /**
+   * Before it rests: whether its file is as short to load as it can be. If not, it is seen to, and should be asked again.
+   * What fails is left as it is: then it rests with the file that it has.
+   */
+  tidy(): boolean {
+    if (this.#tidyAtMs > this.#usedAtMs) return true
+    if (!this.#tidying && this.#answers) void this.#tidyUp()
+    return false
+  }
+
+  async #tidyUp(): Promise<void> {
+    this.#tidying = true
+    const beganMs = performance.now()
+    if (await isLongToLoad(this.#options.directories.dataOf(this.#specification.service))) {
+      const connection = this.#connection()
+      await this.#forks.rewrite(connection)
+      connection.close()
+    }
+    this.#tidyAtMs = beganMs
+    this.#tidying = false
   }
 
   /**
@@ -300,6 +328,8 @@ export class Supervisor {
     this.#health = health
     this.#eviction.reset()
     void engine.exited.then(() => this.#wake?.())
+    // What a starting engine says comes with its steps: there is no waiting for the next look then.
+    if (engine instanceof EngineProcess) engine.heard = () => this.#hear()
     let equipped = false
     let copied = this.#specification.primary !== null && copiedFrom(directory) === this.#specification.primary
     let silentMs = 0
@@ -323,7 +353,8 @@ export class Supervisor {
       const silent = reason === 'redis.not-answering' && !this.#answers
       this.#set(silent ? this.#reason : reason, found.state === 'well')
       pollMs = reason === null && !this.#forks.soon ? healthIntervalMs : Math.min(LAST_POLL_MS, pollMs * 2)
-      await this.#pause(pollMs)
+      if (!this.#heard) await this.#pause(pollMs)
+      this.#heard = false
     }
     // Found while it was ending, or replaced: no failure of this agent's.
     if (!equipped && engine instanceof LeftEngine) this.#restarting = true
@@ -533,6 +564,12 @@ export class Supervisor {
     this.#answers = answers
     for (const resolve of this.#waiting) resolve()
     this.#options.changed()
+  }
+
+  #hear(): void {
+    if (this.#answers) return
+    this.#heard = true
+    this.#wake?.()
   }
 
   async #pause(timeoutMs: number): Promise<void> {
