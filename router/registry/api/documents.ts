@@ -7,7 +7,8 @@ import { addressesUnder } from '../objects/grants.ts'
 import { addressesOf } from '../objects/services.ts'
 import { scopesOf } from '../objects/tokens.ts'
 import type { AddressRecord, BackupRecord, DatabaseUser, GrantRecord, NetworkRecord, NodeRecord, OrgRecord, ServiceRecord, TokenRecord } from '../store/records.ts'
-import type { addressAnswer, backupAnswer, grantAnswer, networkAnswer, nodeAnswer, orgAnswer, redisAnswer, redisUserAnswer, serviceAnswer, tokenAnswer } from './answers.ts'
+import type { addressAnswer, grantAnswer, networkAnswer, nodeAnswer, orgAnswer, serviceAnswer, tokenAnswer } from './answers.ts'
+import type { backupAnswer, redisAnswer, redisUserAnswer } from './redis-answers.ts'
 
 export function networkDocument(registry: Registry, network: NetworkRecord): z.infer<typeof networkAnswer> {
   return { id: network.id, name: network.name, prefix: networkPrefix(asNetworkId(network.id), registry.prefix), ...(network.limits && { limits: network.limits }), createdAt: network.createdAt }

@@ -2,8 +2,8 @@
 import type { z } from 'zod'
 import { asNearcastError } from '../../../lib/errors.ts'
 import type { Registry } from '../registry.ts'
-import type { latencyAnswer } from './answers.ts'
-import { measuringProxy } from './answers.ts'
+import type { latencyAnswer } from './live-answers.ts'
+import { measuringProxy } from './live-answers.ts'
 
 const ANSWER_MS = 2000
 

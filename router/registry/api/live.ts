@@ -2,8 +2,8 @@
 import type { z } from 'zod'
 import { asNearcastError } from '../../../lib/errors.ts'
 import type { Registry } from '../registry.ts'
-import type { liveAnswer } from './answers.ts'
-import { liveAgent, liveProxy } from './answers.ts'
+import type { liveAnswer } from './live-answers.ts'
+import { liveAgent, liveProxy } from './live-answers.ts'
 
 const ANSWER_MS = 2000
 

@@ -11,12 +11,9 @@ import { backboneRoutes } from './backbone-routes.ts'
 import {
   auditAnswer,
   changedAnswer,
-  explainAnswer,
   joinAnswer,
   joinTokenAnswer,
-  latencyAnswer,
   listOf,
-  liveAnswer,
   nodeAnswer,
   orgAnswer,
   programAnswer,
@@ -27,6 +24,7 @@ import {
   tokenAnswer,
   tokenMadeAnswer,
 } from './answers.ts'
+import { explainAnswer, latencyAnswer, liveAnswer } from './live-answers.ts'
 import { nodeDocument, orgDocument, tokenDocument } from './documents.ts'
 import { latencyDocument } from './latency.ts'
 import { liveDocument } from './live.ts'
