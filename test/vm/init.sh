@@ -27,10 +27,13 @@ pivot_root . run/old
 ip link set lo up
 
 exec </dev/null
+ulimit -n 1048576
 stty -F /dev/hvc0 raw -echo
-"$directory/command" >/dev/hvc0 2>&1
-echo "exit $?" >/dev/hvc1
-# What was written has to leave the consoles.
-stty -F /dev/hvc0 raw -echo
+# Through a pipe, as no terminal: and when that has ended, all has been said.
+{
+  "$directory/command" 2>&1
+  echo "exit $?" >/run/status
+} | cat >/dev/hvc0
+cat /run/status >/dev/hvc1
 echo o >/proc/sysrq-trigger
 sleep 60
