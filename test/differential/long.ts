@@ -9,7 +9,7 @@
 import { parseArgs } from 'node:util'
 import { Random } from '../support/random.ts'
 import { isDenied } from './intended.ts'
-import { Batches, carriedOut, compare, described, docsOf, payloadsOf } from './run.ts'
+import { answersLogins, Batches, carriedOut, compare, described, docsOf, payloadsOf } from './run.ts'
 import type { Difference } from './run.ts'
 import { startSides, WAYS } from './sides.ts'
 
@@ -28,7 +28,7 @@ const succeeded = new Set<string>()
 let total = 0
 try {
   const docs = await docsOf(sides.bare)
-  const batches = new Batches(random, docs, await payloadsOf(sides.bare))
+  const batches = new Batches(random, docs, await payloadsOf(sides.bare), await answersLogins(sides.bare))
   const own = docs.filter(({ name }) => !isDenied(name))
   for (const way of WAYS) {
     for (const version of [2, 3] as const) {

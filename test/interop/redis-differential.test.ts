@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ALLOWED_AGAIN, DENIED_COMMANDS } from '../../agent/redis/engine/acl.ts'
 import { DENIED_ANSWER, isDenied, LENIENT } from '../differential/intended.ts'
 import { RandomCommands } from '../differential/random-commands.ts'
-import { Batches, compare, described, docsOf, PASSWORD, payloadsOf, repliesIn, say } from '../differential/run.ts'
+import { answersLogins, Batches, compare, described, docsOf, PASSWORD, payloadsOf, repliesIn, say } from '../differential/run.ts'
 import type { Batch, Place } from '../differential/run.ts'
 import type { CommandDoc } from '../differential/command-docs.ts'
 import { startSides, WAYS } from '../differential/sides.ts'
@@ -24,16 +24,18 @@ const VERSIONS = [2, 3] as const
 let sides: Sides
 let docs: readonly CommandDoc[]
 let payloads: readonly string[]
+let logins: boolean
 const random = new Random(testSeed('differential'))
 beforeAll(async () => {
   sides = await startSides()
   docs = await docsOf(sides.bare)
   payloads = await payloadsOf(sides.bare)
+  logins = await answersLogins(sides.bare)
 })
 afterAll(() => sides.close())
 
 test.each(WAYS.flatMap((way) => VERSIONS.map((version) => [way, version] as const)))('%s, RESP%i: every command is answered as by a bare engine', { timeout: BUSY_MS }, async (way, version) => {
-  const batches = new Batches(random, docs, payloads)
+  const batches = new Batches(random, docs, payloads, logins)
   const every = [batches.beginning(version), ...batches.all(version, BATCH)]
   const said = new Set(every.flatMap(({ commands }) => commands.map(({ name }) => name)))
   expect(docs.filter(({ name }) => !said.has(name) && !isDenied(name)).map(({ name }) => name)).toEqual([])
@@ -92,7 +94,7 @@ test('the documentation lists all intended differences, and no others', () => {
 test.each(WAYS)('%s: an answer that is lost or out of its place, and another tenant’s, are found', { timeout: BUSY_MS }, async (way) => {
   const relay = await startFaultyRelay(sides.ours[way].port, sides.other.port)
   try {
-    const batches = new Batches(random, docs, payloads)
+    const batches = new Batches(random, docs, payloads, logins)
     expect(await compare(batches.beginning(2), sides.bare, relay)).toEqual([])
     await Promise.all([owner(sides.bare, 'this one'), owner(relay, 'this one'), owner(sides.other, 'another one')])
     const batch = (version: 2 | 3): Batch => {
