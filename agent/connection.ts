@@ -21,6 +21,7 @@ export type RefusalReason =
   | 'half-header'
   | 'anonymous'
   | 'other-identity'
+  | 'other-certificate'
   | 'other-agent'
   | 'unknown-dialer'
   | 'bad-signature'
@@ -57,7 +58,7 @@ export type Question =
   /** Answer: EngineAnswer, as soon as the engine answers or won't. */
   | { readonly type: 'engine'; readonly connection: HopConnection }
   /** Answer: the first frames of a new session. */
-  | { readonly type: 'session'; readonly dialer: string }
+  | { readonly type: 'session'; readonly dialer: string; readonly certificate: string | null }
   /** Answer: the next frames, once there are some, or null when the session is over. */
   | { readonly type: 'push' }
 
@@ -169,7 +170,7 @@ export class HopBrain implements Brain {
       ...begin,
       { type: 'timer', name: 'idle', afterMs: this.#options.sessionIdleMs },
       { type: 'read', side: 'client', limitBytes: MAX_FRAME_BYTES },
-      ask({ type: 'session', dialer: opening.dialer }),
+      ask({ type: 'session', dialer: opening.dialer, certificate: this.#peer.kind === 'certificate' ? this.#peer.serial : null }),
       ...early,
     ]
   }

@@ -132,7 +132,7 @@ export class Ingress {
 
   async #answer(id: number, question: Question): Promise<EngineAnswer | Uint8Array | null> {
     const { sessions, engine, metrics } = this.#options
-    if (question.type === 'session') return sessions.open(id, question.dialer)
+    if (question.type === 'session') return sessions.open(id, question.dialer, question.certificate)
     if (question.type === 'push') return sessions.next(id)
     const { connection } = question
     this.#open.set(id, connection)

@@ -53,7 +53,7 @@ import { Statistics } from './redis/statistics/statistics.ts'
 import { PrimaryLinks } from './redis/primary-links.ts'
 import { Sessions } from './sessions.ts'
 import { status } from './status.ts'
-import { Admission } from './tenants/admission.ts'
+import { Admission, whyNotDialer } from './tenants/admission.ts'
 import { Tenants } from './tenants/tenants.ts'
 
 const PROGRAM = 'agent 0.1.0'
@@ -278,7 +278,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision, lea
         const perSecond = redis?.limits?.bytesPerSecond
         plane.setRate(rateName(service), perSecond === undefined ? null : { bytesPerSecondUp: perSecond, bytesPerSecondDown: perSecond })
       }
-      sessions.retain((dialer) => next.dialers.has(dialer))
+      sessions.retain((dialer, certificate) => whyNotDialer(next, dialer, certificate) === null)
       const services = typeof changes === 'string' ? changes : new Set(changes.filter((change) => change.table === 'services').map(({ key }) => key))
       const applied = Promise.all([tenants.apply(services), backends.apply(others, typeof services === 'string' ? null : services)])
       links.sync(tenants.primaries)

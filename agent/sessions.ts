@@ -9,6 +9,8 @@ import type { HopSessions } from '../lib/hop/sessions.ts'
 
 interface OpenSession {
   readonly dialer: string
+  /** Its serial number; null on a Unix socket. */
+  readonly certificate: string | null
   readonly session: Uint8Array
   /** What it has been sent, by identity of the state. */
   availability: Readonly<Record<string, string>>
@@ -34,9 +36,9 @@ export class Sessions {
   }
 
   /** `id`: the plane's connection. @returns its first frames. */
-  open(id: number, dialer: string): Uint8Array {
+  open(id: number, dialer: string, certificate: string | null): Uint8Array {
     const session = this.#hop.open(dialer, this.#nowMs())
-    this.#open.set(id, { dialer, session, availability: this.#availability, load: this.#load, resolve: null })
+    this.#open.set(id, { dialer, certificate, session, availability: this.#availability, load: this.#load, resolve: null })
     const challenge = encodeFrame({ type: 'challenge', session: Buffer.from(session).toString('hex') })
     return Buffer.concat([challenge, encodeAvailability(this.#availability), encodeFrame({ type: 'load', connections: this.#load })])
   }
@@ -60,10 +62,10 @@ export class Sessions {
     open.resolve?.(null)
   }
 
-  /** Ends the sessions of dialers that the feed no longer names. */
-  retain(known: (dialer: string) => boolean): void {
+  /** Ends the sessions of dialers that the feed no longer names, or that have joined again since. */
+  retain(known: (dialer: string, certificate: string | null) => boolean): void {
     for (const open of this.#open.values()) {
-      if (known(open.dialer)) continue
+      if (known(open.dialer, open.certificate)) continue
       this.#hop.revoke(open.dialer)
       open.resolve?.(null)
     }

@@ -133,8 +133,16 @@ export class Admission implements Gate {
     if (peer.kind === 'certificate' && peer.identity !== `nearcast://${dialer}`) return refused('other-identity')
     if (peer.kind === 'process' && !uids.has(peer.uid)) return refused('other-identity')
     if (agent !== this.#options.agent) return refused('other-agent')
-    return table().dialers.has(dialer) ? null : refused('unknown-dialer')
+    const reason = whyNotDialer(table(), dialer, peer.kind === 'certificate' ? peer.serial : null)
+    return reason === null ? null : refused(reason)
   }
+}
+
+/** Who joins again has another certificate; from then on the earlier one, which somebody else may hold, counts no more. */
+export function whyNotDialer({ dialers }: Pick<AdmissionTable, 'dialers'>, dialer: string, certificate: string | null): 'unknown-dialer' | 'other-certificate' | null {
+  const row = dialers.get(dialer)
+  if (row === undefined) return 'unknown-dialer'
+  return certificate === null || row.serial === undefined || row.serial === certificate ? null : 'other-certificate'
 }
 
 /** As Redis itself refuses a client of the wrong place (DENIED, of its protected mode): its users learn why. */

@@ -154,6 +154,8 @@ export const dialerRow = z.object({
   region: id,
   host: text,
   keys: hopKeys,
+  /** Of its one certificate that counts, hexadecimal; a router before 0.1 leaves it out. */
+  serial: z.string().max(64).optional(),
   /** Of WireGuard; `[address]:port` by UDP. */
   gateway: z.object({ publicKey: wireguardKey, endpoint: text }).optional(),
 })

@@ -30,8 +30,8 @@ export interface SocketAddress {
 /** Who is at the other end of an accepted connection, as far as the transport proves it. */
 export type Peer =
   | { readonly kind: 'anonymous' }
-  /** mTLS: the URI in the certificate, `nearcast://proxy/mad-1`, checked against our CA. */
-  | { readonly kind: 'certificate'; readonly identity: string }
+  /** mTLS: the URI in the certificate, `nearcast://proxy/mad-1`, checked against our CA; its serial number, hexadecimal. */
+  | { readonly kind: 'certificate'; readonly identity: string; readonly serial: string }
   /** SO_PEERCRED of a Unix socket. */
   | { readonly kind: 'process'; readonly uid: number; readonly pid: number }
 

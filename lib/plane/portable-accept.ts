@@ -32,7 +32,7 @@ export async function acceptOnNode(options: ListenOptions, connections: Connecti
     timeoutMs: options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS,
     limit: options.maxHandshakes ?? MAX_HANDSHAKES,
     rejected,
-    secured: (socket, tcp, identity) => enter(new PortableEndpoint(socket, tcp, false, SILENT), tcp, { kind: 'certificate', identity }),
+    secured: (socket, tcp, peer) => enter(new PortableEndpoint(socket, tcp, false, SILENT), tcp, peer),
   })
   // pauseOnConnect: nothing is read before it is asked for.
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_AFTER_MS })

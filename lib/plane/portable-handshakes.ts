@@ -9,14 +9,14 @@ import { createServer } from 'node:tls'
 import type { Server, TLSSocket } from 'node:tls'
 import { HOP_ALPN } from '../hop/protocol.ts'
 import { certificateIdentity } from './certificate-identity.ts'
-import type { HopTls } from './plane.ts'
+import type { HopTls, Peer } from './plane.ts'
 
 export interface HandshakesOptions {
   readonly timeoutMs: number
   readonly limit: number
   /** Counted up here. */
   readonly rejected: { limit: number; handshake: number }
-  readonly secured: (socket: TLSSocket, tcp: Socket, identity: string) => void
+  readonly secured: (socket: TLSSocket, tcp: Socket, peer: Peer) => void
 }
 
 interface Pending {
@@ -69,7 +69,8 @@ export class Handshakes {
 
   #secured(socket: TLSSocket): void {
     const key = keyOf(socket)
-    const identity = certificateIdentity(socket.getPeerCertificate().subjectaltname)
+    const certificate = socket.getPeerCertificate()
+    const identity = certificateIdentity(certificate.subjectaltname)
     const pending = this.#pending.get(key)
     if (!pending || identity === null || socket.alpnProtocol !== HOP_ALPN) {
       socket.on('error', () => undefined)
@@ -78,7 +79,7 @@ export class Handshakes {
       return
     }
     this.#forget(key, pending)
-    this.#options.secured(socket, pending.tcp, identity)
+    this.#options.secured(socket, pending.tcp, { kind: 'certificate', identity, serial: certificate.serialNumber })
   }
 
   #drop(key: string): void {

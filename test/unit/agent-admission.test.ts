@@ -1,7 +1,8 @@
 /** Who gets in, from tables alone. */
 import { expect, test } from 'vitest'
-import { Admission } from '../../agent/tenants/admission.ts'
+import { Admission, whyNotDialer } from '../../agent/tenants/admission.ts'
 import { parseIpv6 } from '../../lib/address.ts'
+import type { DialerRow } from '../../lib/feed/messages.ts'
 import { FeedTable } from '../../lib/feed/table.ts'
 import { decodeOpening, encodeConnection } from '../../lib/hop/header.ts'
 import type { ConnectionOpening, HopConnection } from '../../lib/hop/header.ts'
@@ -10,7 +11,7 @@ import type { Peer } from '../../lib/plane/plane.ts'
 import { addressChange, databaseRow, dialerChange, KEY } from '../support/data-node.ts'
 
 const A = 'fdaa:0:1:0:1::2'
-const PROXY: Peer = { kind: 'certificate', identity: 'nearcast://proxy/mad-1' }
+const PROXY: Peer = { kind: 'certificate', identity: 'nearcast://proxy/mad-1', serial: '0A' }
 
 function scene(full = false) {
   const table = new FeedTable()
@@ -67,13 +68,23 @@ test('the right one gets in', () => {
 
 test.each([
   ['anonymous', { kind: 'anonymous' }],
-  ['other-identity', { kind: 'certificate', identity: 'nearcast://proxy/gru-1' }],
-  ['other-identity', { kind: 'certificate', identity: 'proxy/mad-1' }],
+  ['other-identity', { kind: 'certificate', identity: 'nearcast://proxy/gru-1', serial: '0A' }],
+  ['other-identity', { kind: 'certificate', identity: 'proxy/mad-1', serial: '0A' }],
   ['other-identity', { kind: 'process', uid: 501, pid: 7 }],
 ] as [string, Peer][])('%s: the transport speaks for somebody else', (reason, peer) => {
   const { admission, opening } = scene()
   expect(admission.admitConnection(opening(), peer)?.reason).toBe(reason)
   expect(admission.admitLocal({ kind: 'probe', dialer: 'proxy/mad-1', agent: 'mad' }, peer)?.reason).toBe(reason)
+})
+
+test('who has joined again: the earlier certificate counts no more', () => {
+  const { admission, opening, table } = scene()
+  const change = dialerChange('proxy/mad-1')
+  table.apply([{ ...change, row: { ...(change.row as DialerRow), serial: '0B' } }])
+  expect(admission.admitConnection(opening(), PROXY)?.reason).toBe('other-certificate')
+  expect(admission.admitLocal({ kind: 'session', dialer: 'proxy/mad-1', agent: 'mad' }, PROXY)?.reason).toBe('other-certificate')
+  expect(admission.admitConnection(opening(), { kind: 'certificate', identity: 'nearcast://proxy/mad-1', serial: '0B' })).toBeNull()
+  expect(whyNotDialer(table, 'proxy/mad-1', null)).toBeNull()
 })
 
 test('configured uids may use the socket', () => {
@@ -158,7 +169,7 @@ test('replication: only from agents that hold a replica, only from the primary',
     const session = sessions.open(dialer, 0)
     const destination = { ip: parseIpv6('::'), port: 0 }
     const wanted = opening({ purpose: 'replication', dialer, service, session, generation: 0, destination })
-    return admission.admitConnection(wanted, { kind: 'certificate', identity: `nearcast://${dialer}` })?.reason
+    return admission.admitConnection(wanted, { kind: 'certificate', identity: `nearcast://${dialer}`, serial: '0A' })?.reason
   }
   expect(ask('agent/gru', 'db')).toBeUndefined()
   expect(ask('agent/ams', 'db')).toBe('no-replica')
@@ -170,7 +181,7 @@ test('replication: only from agents that hold a replica, only from the primary',
 test('an agent may copy what it holds, and never speak for clients', () => {
   const { admission, sessions, opening } = scene()
   const session = sessions.open('agent/gru', 0)
-  const peer: Peer = { kind: 'certificate', identity: 'nearcast://agent/gru' }
+  const peer: Peer = { kind: 'certificate', identity: 'nearcast://agent/gru', serial: '0A' }
   expect(admission.admitConnection(opening({ dialer: 'agent/gru', session, purpose: 'replication', generation: 0 }), peer)).toBeNull()
   expect(admission.admitConnection(opening({ dialer: 'agent/gru', session }), peer)?.reason).toBe('no-proxy')
 })

@@ -15,7 +15,7 @@ test('first the challenge, then the states', () => {
   const all = sessions()
   all.publishAvailability({ db: 'redis.crashed' })
   all.publishLoad(3)
-  expect(frames(all.open(1, 'proxy/a'))).toMatchObject([
+  expect(frames(all.open(1, 'proxy/a', '0A'))).toMatchObject([
     { type: 'challenge' },
     { type: 'availability', unavailable: { db: 'redis.crashed' } },
     { type: 'load', connections: 3 },
@@ -24,8 +24,8 @@ test('first the challenge, then the states', () => {
 
 test('a change is told once to everyone, and a slow reader gets the last state only', async () => {
   const all = sessions()
-  all.open(1, 'proxy/a')
-  all.open(2, 'proxy/b')
+  all.open(1, 'proxy/a', '0A')
+  all.open(2, 'proxy/b', '0A')
   const first = all.next(1)
   all.publishLoad(0)
   all.publishAvailability({ db: 'x' })
@@ -41,10 +41,10 @@ test('a change is told once to everyone, and a slow reader gets the last state o
 
 test('closed and revoked sessions stop waiting', async () => {
   const all = sessions()
-  all.open(1, 'proxy/a')
-  all.open(2, 'proxy/b')
+  all.open(1, 'proxy/a', '0A')
+  all.open(2, 'proxy/b', '0A')
   const [first, second] = [all.next(1), all.next(2)]
-  all.retain((dialer) => dialer !== 'proxy/a')
+  all.retain((dialer, certificate) => dialer !== 'proxy/a' && certificate === '0A')
   expect(await first).toBeNull()
   all.closed(2)
   expect(await second).toBeNull()
@@ -56,7 +56,7 @@ test('a long map goes in parts', () => {
   const all = sessions()
   const map = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`service-${index}`, 'redis.loading']))
   all.publishAvailability(map)
-  const parts = frames(all.open(1, 'proxy/a')).filter((frame) => frame.type === 'availability')
+  const parts = frames(all.open(1, 'proxy/a', '0A')).filter((frame) => frame.type === 'availability')
   expect(parts.length).toBeGreaterThan(1)
   expect(Object.assign({}, ...parts.map(({ unavailable }) => unavailable))).toEqual(map)
 })

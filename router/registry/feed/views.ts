@@ -91,8 +91,8 @@ export class Views {
     if (member.kind === 'gateway') return neighbour(member, record)
     if (node === null || (record.kind !== 'proxy' && record.kind !== 'agent')) return null
     if (record.kind === 'agent' && !record.peers.includes(node.id)) return null
-    const { id, kind, region, host } = record
-    return { id, kind, region, host, keys: this.#keys.accepted(record, node) }
+    const { id, kind, region, host, serial } = record
+    return { id, kind, region, host, serial, keys: this.#keys.accepted(record, node) }
   }
 
   #peer({ member }: Viewer, { number, ...peer }: WireguardRecord): Rows['wireguard'] | null {
