@@ -48,7 +48,8 @@ const slowObject = z.looseObject({
 /** A limit used this far is worth a warning. */
 const WARN_SHARE = 0.8
 
-export function usageLines({ nodes, missing }: Statistics): string[] {
+/** `maxMemoryBytes`: its data size. */
+export function usageLines({ nodes, missing }: Statistics, maxMemoryBytes: number): string[] {
   const lines = nodes.flatMap((node) => {
     const { commands, bytes: carried, engine, hits, misses } = node
     return [
@@ -63,6 +64,7 @@ export function usageLines({ nodes, missing }: Statistics): string[] {
         ['memory, disk', `${engine === null ? '-' : bytes(engine.memoryBytes)}, ${bytes(node.diskBytes)}`],
         ...latencyFacts(node),
       ]),
+      ...(engine !== null && engine.memoryBytes >= maxMemoryBytes * WARN_SHARE ? [colours.yellow(`data size: ${bytes(engine.memoryBytes)} of ${bytes(maxMemoryBytes)} used`)] : []),
       ...node.limits.filter(({ used, allowed }) => used !== undefined && used >= allowed * WARN_SHARE).map(({ limit, used, allowed }) => colours.yellow(`${limit}: ${used} of ${allowed} used`)),
       ...node.limits.filter(({ hits: met }) => met > 0).map(({ limit, hits: met }) => colours.yellow(`${limit}: met ${count(met, 'time')}`)),
     ]

@@ -82,7 +82,7 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
       withSession(command, async ({ api, output, org }) => {
         const path = `/v1/orgs/${segment(await org(options.org))}/redis/${segment(name)}`
         const [database, statistics] = await Promise.all([api.get(path, redisObject), api.get(`${path}/statistics`, statisticsObject)])
-        output.show({ ...database, statistics }, () => [described(database), ...usageLines(statistics)])
+        output.show({ ...database, statistics }, () => [described(database), ...usageLines(statistics, database.maxMemoryBytes)])
       }),
     )
 
