@@ -11,10 +11,7 @@ import { clampPrivate, encodeKey, KeyPair } from '../../lib/wireguard/keys.ts'
 import { listOf } from '../api-objects.ts'
 import { colours, createOutput, milliseconds, table } from '../output.ts'
 import { formatConfiguration } from '../wireguard/configuration.ts'
-import { probeGateways } from '../wireguard/probe.ts'
 import type { Gateway, Probed } from '../wireguard/probe.ts'
-import { qrCode } from '../wireguard/qr-code.ts'
-import { startRelay } from '../wireguard/relay.ts'
 import { confirmed, YES_OPTION } from './confirm.ts'
 import type { GlobalOptions, Session, WithSession } from './session.ts'
 import { ORG_OPTION } from './session.ts'
@@ -120,6 +117,7 @@ function addRelay(wireguard: Command): void {
       const output = createOutput(command.optsWithGlobals<GlobalOptions>().json === true)
       const ended = Promise.withResolvers<void>()
       for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => ended.resolve())
+      const { startRelay } = await import('../wireguard/relay.ts')
       const relay = await startRelay({ url, listen: options.listen, onState: (state, reason) => output.hint(reason === '' ? `${url}: ${state}` : `${url}: ${state}, ${reason}`) })
       const endpoint = options.listen.replace(/\d+$/, String(relay.port))
       output.show({ endpoint, url }, () => `Write "Endpoint = ${endpoint}" into the client's configuration.`)
@@ -151,6 +149,7 @@ async function makeKey(session: Session, options: KeyOptions, register: (org: st
     if (options.output !== undefined) rmSync(options.output)
     throw error
   })
+  const { probeGateways } = await import('../wireguard/probe.ts')
   const probed = await probeGateways(gateways, privateKey)
   const [best] = probed
   if (best === undefined) throw noGateway(options.region)
@@ -163,7 +162,10 @@ async function makeKey(session: Session, options: KeyOptions, register: (org: st
   const value = { ...peer, gateway: gateway.id, endpoint, gateways: answers, ...(options.output === undefined ? { configuration } : { output: options.output }) }
   const shown = options.output === undefined ? configuration.trimEnd() : `The configuration of ${peer.name} (${peer.address}) is in ${options.output}.`
   output.show(value, () => shown)
-  if (options.qr === true || (process.stdout.isTTY && options.output === undefined)) output.hint(qrCode(configuration))
+  if (options.qr === true || (process.stdout.isTTY && options.output === undefined)) {
+    const { qrCode } = await import('../wireguard/qr-code.ts')
+    output.hint(qrCode(configuration))
+  }
 }
 
 /** @throws NearcastError gateway.not-found */
