@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { FeedReaderOptions, FeedTable } from '../../lib/feed/reader.ts'
+import { join as joinRouter } from '../../lib/identity.ts'
+import type { Identity } from '../../lib/identity.ts'
 import { verifyStore } from '../../router/registry/store/verification.ts'
 import type { TestRegistry } from '../support/registry.ts'
 import { startRegistry } from '../support/registry.ts'
@@ -23,9 +25,13 @@ beforeAll(async () => {
 })
 afterAll(() => registry.remove())
 
-async function reading(kind: 'proxy' | 'agent' | 'gateway', id: string, ask: FeedReaderOptions['ask'] = () => Promise.resolve(null)): Promise<() => FeedTable> {
+async function reading(kind: 'proxy' | 'agent' | 'gateway', id: string, ask?: FeedReaderOptions['ask']): Promise<() => FeedTable> {
+  return readingAs(await registry.join(kind, id), ask)
+}
+
+async function readingAs(identity: Identity, ask: FeedReaderOptions['ask'] = () => Promise.resolve(null)): Promise<() => FeedTable> {
   let table: FeedTable | undefined
-  const reader = registry.reader(await registry.join(kind, id), {
+  const reader = registry.reader(identity, {
     apply: (current) => {
       table = current
       return []
@@ -117,6 +123,23 @@ test('gateways are listed with where they are; a revoked one is cut and gone', a
   expect(registry.registry.feed.connected('gateway')).toEqual([])
   expect(await listed()).toEqual([])
   expect((await registry.call('DELETE', '/v1/gateways/mad-1')).body['code']).toBe('gateway.not-found')
+})
+
+test('gateways that say where others find them see each other, and nobody else sees them; a revoked one is gone for all', async () => {
+  const rows = new Map<string, () => FeedTable>()
+  for (const [id, neighbours] of [['one', '[fd00::1]:51820'], ['two', '[fd00::2]:51820'], ['alone', undefined]] as const) {
+    const gateway = { publicKey: key(id), endpoints: ['192.0.2.1:51820'], ...(neighbours !== undefined && { neighbours }) }
+    const stateDir = join(registry.directory, 'neighbours', id)
+    rows.set(id, await readingAs(await joinRouter({ routerUrl: registry.feedUrl, token: await registry.joinToken('gateway', id), stateDir, kind: 'gateway', id, gateway })))
+  }
+  const seen = (id: string): unknown[] => [...(rows.get(id)?.().dialers.values() ?? [])]
+  const two = { id: 'gateway/two', kind: 'gateway', region: 'mad', host: 'host-two', keys: [], gateway: { publicKey: key('two'), endpoint: '[fd00::2]:51820' } }
+  await until('they see each other', () => seen('one').length === 1 && seen('two').length === 1)
+  expect([seen('one'), seen('alone')]).toEqual([[two], []])
+  expect((await registry.call('GET', '/v1/gateways', undefined, acme)).body).toContainEqual(expect.objectContaining({ id: 'two', neighbours: '[fd00::2]:51820' }))
+  await registry.call('DELETE', '/v1/gateways/two')
+  await until('it is gone', () => seen('one').length === 0)
+  for (const id of ['one', 'alone']) await registry.call('DELETE', `/v1/gateways/${id}`)
 })
 
 test("store verify finds a peer above its counter, and one on another organization's network", () => {
