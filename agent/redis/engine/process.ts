@@ -8,17 +8,15 @@ import { spawn } from 'node:child_process'
 import type { ChildProcessByStdio } from 'node:child_process'
 import type { Readable, Writable } from 'node:stream'
 import type { EngineDirectory } from './directory.ts'
+import { LastWords } from './last-words.ts'
 import type { EngineExit, EngineRun } from './run.ts'
 import { endInOrder } from './run.ts'
 import type { Walls } from './walls.ts'
 import { engineCommand, isLockConflict } from './walls.ts'
 
-const TAIL_LINES = 20
-const MAX_LINE_CHARACTERS = 400
-
 export class EngineProcess implements EngineRun {
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>
-  readonly #tail: string[] = []
+  readonly #said = new LastWords(() => this.heard())
   /** It has said something: that it is ready, perhaps. */
   heard: () => void = () => {}
   /** Reaped, too. */
@@ -39,10 +37,8 @@ export class EngineProcess implements EngineRun {
     })
     // No descriptors left: such a child has no streams, and `error` follows.
     if (child.pid === undefined) return
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8')
-      stream.on('data', (text: string) => this.#keep(text))
-    }
+    this.#said.listen(child.stdout)
+    this.#said.listen(child.stderr)
     // It may end before it has read its configuration; `exited` tells.
     child.stdin.on('error', () => {})
   }
@@ -82,17 +78,11 @@ export class EngineProcess implements EngineRun {
     }
   }
 
-  #keep(text: string): void {
-    for (const line of text.split('\n')) if (line.trim() !== '') this.#tail.push(line.slice(0, MAX_LINE_CHARACTERS))
-    this.#tail.splice(0, this.#tail.length - TAIL_LINES)
-    this.heard()
-  }
-
   #exit(code: number | null, how: string): EngineExit {
     this.#over = true
-    const said = this.#tail.join('\n')
+    const said = this.#said.lines.join('\n')
     if (isLockConflict(code)) return { reason: 'redis.locked', detail: how }
     const full = /No space left on device|Disk quota exceeded|short write/i.test(said)
-    return { reason: full ? 'redis.disk-full' : 'redis.crashed', detail: `${how}: ${this.#tail.at(-1) ?? 'it said nothing'}` }
+    return { reason: full ? 'redis.disk-full' : 'redis.crashed', detail: `${how}: ${this.#said.lines.at(-1) ?? 'it said nothing'}` }
   }
 }
