@@ -156,6 +156,21 @@ test('an engine that is killed in the middle of a restore holds what it held, or
   }
 })
 
+test.each([
+  ['of a newer engine', 'REDIS0099', 'too old for this copy: it loads RDB'],
+  ['that it finds out it cannot load', 'REDISxxxx', 'does not load this copy'],
+])('a copy %s costs a database nothing of what it held', async (_what, header, says) => {
+  const node = await dataNode()
+  await node.feed(databaseRow('db', HERE, 'pw', { appendFsync: 'always' }))
+  await node.available('db')
+  expect(await say(await login(node, 'db'), 'SET', 'k', 'held')).toBe('OK')
+  const bytes = Buffer.from(`${header}and the rest`)
+  const content = { bytes: bytes.length, pieces: async function* () { yield bytes } }
+  await expect(node.agent.tenants.supervisors.get('db')?.takeCopy(content)).rejects.toThrow(says)
+  await node.available('db')
+  expect(await say(await login(node, 'db'), 'GET', 'k')).toBe('held')
+})
+
 test("a backup opens as an RDB that a plain server loads; a removed database's backups go with it", async () => {
   const node = await dataNode()
   await node.feed(databaseRow('db', HERE, 'pw'))

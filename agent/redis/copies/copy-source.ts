@@ -31,6 +31,9 @@ export class CopySource {
   readonly #sockets = new Set<Socket>()
   readonly #failed: (error: unknown) => void
   port = 0
+  /** It was given whole, and the engine wants it once more: it could not be loaded. */
+  askedAgain = false
+  #given = false
 
   /** `secret`: the engine's masterauth. `failed`: the content could not be read; the engine keeps what it has. */
   constructor(content: CopyContent, secret: string, failed: (error: unknown) => void) {
@@ -78,7 +81,10 @@ export class CopySource {
         else if (!known) socket.write('-NOAUTH\r\n')
         else if (name === 'PING') socket.write('+PONG\r\n')
         // Behind the copy the link is alive by pings.
-        else if (name === 'PSYNC') void this.#send(socket).then((whole) => (ping = whole ? setInterval(() => socket.write(encodeCommand(['PING'])), PING_MS) : undefined))
+        else if (name === 'PSYNC' && this.#given) {
+          this.askedAgain = true
+          socket.destroy()
+        } else if (name === 'PSYNC') void this.#send(socket).then((whole) => (ping = whole ? setInterval(() => socket.write(encodeCommand(['PING'])), PING_MS) : undefined))
         else if (name === 'REPLCONF' && words[1]?.toUpperCase() !== 'ACK') socket.write('+OK\r\n')
       }
     })
@@ -91,7 +97,8 @@ export class CopySource {
         if (socket.destroyed) return false
         if (!socket.write(piece)) await new Promise<void>((resolve) => void socket.once('drain', resolve).once('close', resolve))
       }
-      return !socket.destroyed
+      this.#given = !socket.destroyed
+      return this.#given
     } catch (error) {
       socket.destroy()
       this.#failed(error)

@@ -24,6 +24,7 @@ import type { OccupiedEngine } from '../engine/occupied.ts'
 import { infoOf } from '../engine/occupied.ts'
 import { copyKeys, MAX_VALUE_BYTES } from './key-copy.ts'
 import type { ImportSource } from './import-source.ts'
+import { checkRdbVersion, rdbVersion } from './rdb-version.ts'
 
 export type ImportProgress = QuestionAnswer<'redis.import-status'>
 
@@ -78,6 +79,8 @@ export class Import {
     const server = createServer((inner) => this.#carry(inner))
     try {
       await this.#greet(asked)
+      const ours = infoOf((await engine.health.ask([['INFO', 'server']]))?.[0])
+      checkRdbVersion(rdbVersion(infoOf(await asked.command(['INFO', 'server'], ANSWER_MS))), rdbVersion(ours))
       if (await this.#deniesReplication()) {
         this.#note({ way: 'keys' })
         return await this.#copyKeys(engine, asked)
