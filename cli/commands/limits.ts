@@ -55,7 +55,7 @@ export function addLimitsCommands(program: Command, withSession: WithSession): v
         const base = `/v1/orgs/${segment(await session.org(options.org))}`
         const [networks, addresses] = await Promise.all([session.api.get(`${base}/networks`, listOf(limitedNetwork)), session.api.get(`${base}/addresses`, listOf(limitedAddress))])
         const rows = [
-          ...networks.map(({ name, limits }) => [`network:${name}`, '', described(limits)] as const),
+          ...networks.map(({ name, limits }) => [`network:${name}`, null, described(limits)] as const),
           ...addresses.map(({ address, service, limits }) => [address, service, described(limits)] as const),
         ]
         session.output.show({ networks, addresses }, () => table(['what', 'service', 'limits'], rows))

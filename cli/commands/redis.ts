@@ -69,7 +69,7 @@ export function addRedisCommands(program: Command, withSession: WithSession): vo
     .action((options: { org?: string }, command: Command) =>
       withSession(command, async ({ api, output, org }) => {
         const databases = await api.get(`/v1/orgs/${segment(await org(options.org))}/redis`, listOf(redisObject))
-        const rows = databases.map((each) => [each.id, each.name, each.region, each.replicas.join(','), each.address, String(each.state)])
+        const rows = databases.map((each) => [each.id, each.name, each.region, each.replicas.join(', ') || '-', each.address, String(each.state)])
         output.show(databases, () => table(['id', 'name', 'primary region', 'read regions', 'address', 'state'], rows))
       }),
     )

@@ -100,7 +100,7 @@ function caller(context: Context<Environment>, store: Store, limit: RateLimit, p
   const token = bearer === undefined ? null : authenticate(store, bearer)
   limit.take(token === null ? peer : `token ${token.id}`)
   if (token !== null) return token
-  throw new NearcastError('api.unauthorized', 'Send "Authorization: Bearer <token>" with a token of this router.', { side: 'client' })
+  throw new NearcastError('api.unauthorized', 'Send "Authorization: Bearer <token>" with a token of this router; the command line takes it from NEARCAST_TOKEN or --token.', { side: 'client' })
 }
 
 /** Another's org and no org look alike. */
@@ -151,7 +151,7 @@ async function readText(incoming: HttpBindings['incoming']): Promise<string> {
 }
 
 function notFound(context: Context<Environment>): NearcastError {
-  return new NearcastError('api.not-found', `There is no ${context.req.method} ${context.req.path.slice(0, 128)}.`, { side: 'client' })
+  return new NearcastError('api.not-found', `There is no ${context.req.method} ${context.req.path.slice(0, 128)} for this token.`, { side: 'client' })
 }
 
 function problem(error: NearcastError, detail: string): Response {
