@@ -7,7 +7,7 @@ import { expect, test } from 'vitest'
 import { agentConfig } from '../../agent/config.ts'
 import { DENIED_COMMANDS, tenantRules } from '../../agent/redis/engine/acl.ts'
 import { BridgeBrain } from '../../agent/redis/engine/bridge.ts'
-import { limitEngine, probeCgroup, weightOf } from '../../agent/redis/engine/cgroup.ts'
+import { changeLimits, limitEngine, probeCgroup, weightOf } from '../../agent/redis/engine/cgroup.ts'
 import { engineConfiguration } from '../../agent/redis/engine/configuration.ts'
 import { EngineDirectories } from '../../agent/redis/engine/directory.ts'
 import { engineSpecification } from '../../agent/redis/engine/specification.ts'
@@ -66,14 +66,24 @@ test('walls: the engine execs last, behind those that stand', () => {
 test('a cgroup for each engine: limits, and shares as far as they are handed down', () => {
   const base = mkdtempSync(join(tmpdir(), 'nearcast-cgroup-'))
   try {
-    expect(probeCgroup(base)).toBeNull()
+    expect(probeCgroup(base)).toContain('is no writable cgroup v2')
+    writeFileSync(join(base, 'cgroup.controllers'), 'cpu\n')
+    writeFileSync(join(base, 'cgroup.subtree_control'), 'cpu\n')
+    expect(probeCgroup(base)).toContain('is given no memory limit')
+    writeFileSync(join(base, 'cgroup.controllers'), 'cpu memory pids\n')
     writeFileSync(join(base, 'cgroup.subtree_control'), 'cpu memory pids\n')
     const cgroup = probeCgroup(base)
-    if (cgroup === null) throw new Error('no cgroup')
+    if (typeof cgroup === 'string') throw new Error(cgroup)
     limitEngine(cgroup, 'db', 42, { memoryBytes: 1 << 20, weight: weightOf({ maxMemoryBytes: 256 << 20 }) })
     const found = readdirSync(join(base, 'db')).map((file) => `${file} ${readFileSync(join(base, 'db', file), 'utf8')}`)
     expect(found.toSorted()).toEqual(['cgroup.procs 42', 'cpu.weight 200', 'memory.max 1048576', 'pids.max 64'])
     expect([1 << 20, 2 ** 40].map((maxMemoryBytes) => weightOf({ maxMemoryBytes }))).toEqual([25, 800])
+    const read = (file: string): string => readFileSync(join(base, 'db', file), 'utf8')
+    changeLimits(cgroup, 'db', { memoryBytes: 1 << 21, weight: 300 })
+    expect([read('memory.max'), read('cpu.weight')]).toEqual([String(1 << 21), '300'])
+    // What it holds by now may be more.
+    changeLimits(cgroup, 'db', { memoryBytes: 1 << 19, weight: 50 })
+    expect([read('memory.max'), read('cpu.weight')]).toEqual([String(1 << 21), '50'])
   } finally {
     rmSync(base, { recursive: true })
   }

@@ -3,11 +3,15 @@
  * processes are limits: the kernel ends the engine, not its neighbours. Processor and disk are shares, which count only while
  * there isn't enough for all.
  */
-import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { processMemoryBytes } from './configuration.ts'
 import type { EngineSpecification } from './specification.ts'
 
 const MAX_PROCESSES = 64
+const CONTROL = 'cgroup.subtree_control'
+/** As far as they are there. */
+const HANDED_DOWN = ['memory', 'pids', 'cpu', 'io']
 /** The kernel's own, and what a database of so much memory gets. */
 const MIDDLE_WEIGHT = 100
 const MIDDLE_BYTES = 64 << 20
@@ -19,14 +23,37 @@ export interface EngineCgroup {
   readonly controllers: ReadonlySet<string>
 }
 
-/** null: it isn't there, isn't ours, or hands no memory limit down. */
-export function probeCgroup(directory: string): EngineCgroup | null {
+/**
+ * Makes it where it is missing, and lets it hand down what it has: whoever delegates a cgroup (systemd) leaves that to its
+ * owner. @returns why it can't be used, in words, when it hands no memory limit down
+ */
+export function probeCgroup(directory: string): EngineCgroup | string {
   try {
+    // Nothing of /sys outlives a boot.
+    if (existsSync(join(dirname(directory), CONTROL)) && !existsSync(directory)) mkdirSync(directory)
     accessSync(directory, constants.W_OK)
-    const controllers = new Set(readFileSync(join(directory, 'cgroup.subtree_control'), 'utf8').trim().split(/\s+/))
-    return controllers.has('memory') ? { directory, controllers } : null
+    const has = wordsOf(join(directory, 'cgroup.controllers'))
+    const given = wordsOf(join(directory, CONTROL))
+    for (const name of HANDED_DOWN) if (has.has(name) && !given.has(name)) handDown(directory, name)
+    const controllers = wordsOf(join(directory, CONTROL))
+    if (controllers.has('memory')) return { directory, controllers }
+    if (!has.has('memory')) return `${directory} itself is given no memory limit to hand down`
+    // The kernel's rule: a cgroup has processes or hands down, never both.
+    return `${directory} has processes of its own, and so can't hand anything down: name one that has none`
   } catch {
-    return null
+    return `${directory} is no writable cgroup v2`
+  }
+}
+
+function wordsOf(file: string): Set<string> {
+  return new Set(readFileSync(file, 'utf8').trim().split(/\s+/))
+}
+
+function handDown(directory: string, controller: string): void {
+  try {
+    writeFileSync(join(directory, CONTROL), `+${controller}`)
+  } catch {
+    // What is handed down is read again.
   }
 }
 
@@ -36,14 +63,46 @@ export function weightOf({ maxMemoryBytes }: Pick<EngineSpecification, 'maxMemor
   return Math.min(MOST_WEIGHT, Math.max(LEAST_WEIGHT, weight))
 }
 
+export interface EngineLimits {
+  readonly memoryBytes: number
+  readonly weight: number
+}
+
+export function limitsOf(specification: EngineSpecification): EngineLimits {
+  return { memoryBytes: processMemoryBytes(specification), weight: weightOf(specification) }
+}
+
 /** @throws what the file system says */
-export function limitEngine({ directory: parent, controllers }: EngineCgroup, service: string, pid: number, { memoryBytes, weight }: { readonly memoryBytes: number; readonly weight: number }): void {
-  const directory = join(parent, service)
+export function limitEngine(cgroup: EngineCgroup, service: string, pid: number, limits: EngineLimits): void {
+  const directory = join(cgroup.directory, service)
   mkdirSync(directory, { recursive: true })
+  setLimits(directory, cgroup.controllers, limits)
+  writeFileSync(join(directory, 'cgroup.procs'), String(pid))
+}
+
+/** While it runs. What it holds by now may be more than it is to hold: a lower limit of memory waits for its next start. @throws as above */
+export function changeLimits({ directory: parent, controllers }: EngineCgroup, service: string, { memoryBytes, weight }: EngineLimits): void {
+  const directory = join(parent, service)
+  if (!existsSync(directory)) return
+  const now = Number(readFileSync(join(directory, 'memory.max'), 'utf8'))
+  setLimits(directory, controllers, { weight, memoryBytes: Math.max(memoryBytes, Number.isNaN(now) ? 0 : now) })
+}
+
+/** Where its engine has ended and nobody of it is left. */
+export function removeCgroup({ directory }: EngineCgroup, service: string): void {
+  try {
+    rmdirSync(join(directory, service))
+  } catch {
+    // A process of it is still ending; its next engine finds the directory.
+  }
+}
+
+function setLimits(directory: string, controllers: ReadonlySet<string>, { memoryBytes, weight }: EngineLimits): void {
   const set = (file: string, value: string): void => writeFileSync(join(directory, file), value)
   set('memory.max', String(memoryBytes))
   if (controllers.has('pids')) set('pids.max', String(MAX_PROCESSES))
   if (controllers.has('cpu')) set('cpu.weight', String(weight))
-  if (controllers.has('io')) set('io.weight', `default ${weight}`)
-  set('cgroup.procs', String(pid))
+  // By what the kernel was built with; there may be neither.
+  const disk = controllers.has('io') ? ['io.weight', 'io.bfq.weight'].find((file) => existsSync(join(directory, file))) : undefined
+  if (disk !== undefined) set(disk, `default ${weight}`)
 }

@@ -20,8 +20,8 @@ import { asNearcastError, NearcastError } from '../../../lib/errors.ts'
 import type { ErrorCode } from '../../../lib/errors.ts'
 import { AGENT_USER, REPLICATION_USER } from './acl.ts'
 import { isLongToLoad } from './append-only-files.ts'
-import { limitEngine, weightOf } from './cgroup.ts'
-import { engineConfiguration, liveChanges, processMemoryBytes } from './configuration.ts'
+import { changeLimits, limitEngine, limitsOf, removeCgroup } from './cgroup.ts'
+import { engineConfiguration, liveChanges } from './configuration.ts'
 import type { EngineSettings } from './configuration.ts'
 import type { EngineDirectory } from './directory.ts'
 import { copiedFrom, noteCopied } from './directory.ts'
@@ -277,7 +277,7 @@ export class Supervisor {
 
   /** One process, from its directory to its end. */
   async #runOnce(): Promise<EngineExit> {
-    const { directories, times, turns } = this.#options
+    const { directories, times, turns, walls } = this.#options
     const endTurn = await turns.take(() => this.#rank)
     this.#endTurn = endTurn
     try {
@@ -295,7 +295,10 @@ export class Supervisor {
         if (!engine.over) throw error
       } finally {
         if (this.#leaving) engine.leave()
-        else await engine.stop(times.stopTimeoutMs)
+        else {
+          await engine.stop(times.stopTimeoutMs)
+          if (walls.cgroup !== null) removeCgroup(walls.cgroup, this.#specification.service)
+        }
         await this.#closeBridge()
       }
       return this.#leaving ? { reason: 'redis.stopped', detail: 'it was left running' } : await engine.exited
@@ -313,7 +316,7 @@ export class Supervisor {
     const { walls, openBridge } = this.#options
     const specification = this.#specification
     const namespace = walls.network ? await ownNamespace(engine) : null
-    if (walls.cgroup !== null) limitEngine(walls.cgroup, specification.service, engine.pid, { memoryBytes: processMemoryBytes(specification), weight: weightOf(specification) })
+    if (walls.cgroup !== null) limitEngine(walls.cgroup, specification.service, engine.pid, limitsOf(specification))
     if (specification.primary !== null) this.#bridge = await openBridge(specification.service, namespace)
     if (engine instanceof EngineProcess) engine.configure(engineConfiguration(this.#settings(specification)))
   }
@@ -342,7 +345,6 @@ export class Supervisor {
       if (engine.over || this.#restarting || this.#stopping.signal.aborted) break
       this.#noteDetails(found)
       await this.#keepPlan(engine, health, found)
-      if (equipped && found.state === 'well' && !found.busy) await this.#forks.look(health)
       this.#noteCopy(directory, found)
       // This process may have stood still itself: a check counts for no more than it may take.
       silentMs = found.state === 'not-answering' ? silentMs + pollMs + Math.min(performance.now() - checkedMs, 2 * healthIntervalMs) : 0
@@ -352,6 +354,8 @@ export class Supervisor {
       // An engine that has never answered since it started keeps the reason for which it was started.
       const silent = reason === 'redis.not-answering' && !this.#answers
       this.#set(silent ? this.#reason : reason, found.state === 'well')
+      // Clients that wait for it are on their way by now.
+      if (equipped && found.state === 'well' && !found.busy) await this.#forks.look(health)
       pollMs = reason === null && !this.#forks.soon ? healthIntervalMs : Math.min(LAST_POLL_MS, pollMs * 2)
       if (!this.#heard) await this.#pause(pollMs)
       this.#heard = false
@@ -446,6 +450,8 @@ export class Supervisor {
   /** On a connection of its own: the checks go on meanwhile. */
   async #applyLive(before: EngineSpecification): Promise<boolean> {
     const now = this.#specification
+    const { cgroup } = this.#options.walls
+    if (cgroup !== null) changeLimits(cgroup, now.service, limitsOf(now))
     const connection = this.#connection()
     const applied = (await connection.apply(liveChanges(this.#settings(now)))) && (await this.#setUsers(connection, before.users))
     this.#eviction.reset()

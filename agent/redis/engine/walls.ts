@@ -53,18 +53,19 @@ export function probeWalls({ server, firstUid, cgroup, outliveAgent }: WallSetti
     throw new NearcastError('redis.missing', `No flock and setpriv of util-linux here; ${INSTALL}.`)
   }
   const uid = String(firstUid)
+  const group = cgroup === undefined ? 'redis.cgroup is not set' : probeCgroup(cgroup)
   const found = {
     network: allows(['unshare', '-n', 'true']),
     uid: allows(['setpriv', '--reuid', uid, '--regid', uid, '--clear-groups', 'true']),
     capabilities: allows(['setpriv', '--inh-caps=-all', '--bounding-set=-all', 'true']),
-    cgroup: cgroup === undefined ? null : probeCgroup(cgroup),
+    cgroup: typeof group === 'string' ? null : group,
   }
   const mortal = outliveAgent ? mortalBecause() : null
   const missing = [
     ...(found.network ? [] : ['no own network namespace: this user may not make one']),
     ...(found.uid ? [] : ['no own uid: the agent is not root, or its user namespace maps no other uid']),
     ...(found.capabilities ? [] : ['capabilities not dropped: the agent has no CAP_SETPCAP (and so none to give)']),
-    ...(found.cgroup === null ? [cgroup === undefined ? 'no cgroup limits: redis.cgroup is not set' : `no cgroup limits: ${cgroup} is no writable cgroup v2 with memory`] : []),
+    ...(typeof group === 'string' ? [`no cgroup limits: ${group}`] : []),
     ...(found.cgroup === null ? [] : ['cpu', 'io'].filter((name) => found.cgroup?.controllers.has(name) !== true).map((name) => `no ${name} shares: ${cgroup} doesn't hand that controller down`)),
     ...(mortal === null ? [] : [`engines end with this agent: ${mortal}`]),
   ]
