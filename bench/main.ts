@@ -11,7 +11,7 @@ import { nearcast, portable } from './peers/nearcast.ts'
 import { nginx } from './peers/nginx.ts'
 import type { Peer } from './peers/peer.ts'
 import { pipe } from './peers/pipe.ts'
-import { agentCrowded, agentPassing, agentReading, agentResting, wholePath } from './peers/whole-path.ts'
+import { agentCrowded, agentPassing, agentReading, agentResting, agentThousand, wholePath } from './peers/whole-path.ts'
 import { firstLine } from './program.ts'
 import { plot } from './report/plot.ts'
 import { writeResults } from './report/readme.ts'
@@ -38,7 +38,7 @@ interface Subject {
 
 const SUBJECTS: Readonly<Record<string, Subject>> = {
   proxy: { peers: [nearcast, haproxy, nginx, pipe, portable, wholePath], scenarios: [saturated, twoThreads, calm, connections, bulk, crowded, failover, idle, wholePathRequests], ours: [nearcast, wholePath] },
-  redis: { peers: [agentPassing, agentReading, agentResting, agentCrowded, keepers, fifty, haproxy], scenarios: REDIS_SCENARIOS, ours: [agentPassing, agentReading, agentResting, agentCrowded, keepers, fifty] },
+  redis: { peers: [agentPassing, agentReading, agentResting, agentCrowded, agentThousand, keepers, fifty, haproxy], scenarios: REDIS_SCENARIOS, ours: [agentPassing, agentReading, agentResting, agentCrowded, agentThousand, keepers, fifty] },
 }
 const USAGE = Object.entries(SUBJECTS)
   .map(([name, { scenarios }]) => `usage: npm run bench -- ${name} [--rounds n] [--only ${scenarios.map(({ id }) => id).join(',')}] [--quick] [--json]${name === 'proxy' ? ' [--write]' : ''}`)
@@ -128,6 +128,10 @@ async function run({ subject, scenarios, rounds, quick, json, write }: Options):
 try {
   if (process.argv[2] === 'tables') {
     await import('./tables.ts')
+    process.exit()
+  }
+  if (process.argv[2] === 'backbone') {
+    await import('./backbone.ts')
     process.exit()
   }
   const words = process.argv.slice(2)

@@ -28,6 +28,11 @@ export function memoryKb(pids: readonly number[]): number {
   return sum(pids.map((pid) => Number(/^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1])))
 }
 
+/** Resident set size in KB: what is shared counts for each. @throws Error when a process is gone. */
+export function residentKb(pids: readonly number[]): number {
+  return sum(pids.map((pid) => Number(/^Rss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1])))
+}
+
 function ofProcess(pid: number): CpuTime {
   // The name may hold anything, so fields count from its closing bracket.
   const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ')

@@ -35,14 +35,25 @@ export async function writeState(identity: string, rows: readonly Change[]): Pro
 
 /** The database behind the address, and one behind another. `redis`: the part that only its agent sees, which takes those that have one. */
 export function tenantRows(port: number, redis: { readonly own?: object; readonly neighbour?: object } = {}): Change[] {
-  const database = (id: string, address: string, part: object | undefined): Change[] => [
-    { table: 'services', key: id, row: { id, org: 'bench', name: id, kind: 'redis', port, placements: [{ node: AGENT, role: 'primary' }], ...(part && { redis: part }) } },
-    { table: 'addresses', key: address, row: { address, network: NETWORK, generation: 1, service: id } },
-  ]
   return [
     { table: 'networks', key: String(NETWORK), row: { id: NETWORK, org: 'bench', name: 'default' } },
-    ...database(SERVICE, ADDRESS, redis.own),
-    ...(redis.own === undefined || redis.neighbour !== undefined ? database(NEIGHBOUR, NEIGHBOUR_ADDRESS, redis.neighbour) : []),
+    ...database(SERVICE, ADDRESS, port, redis.own),
+    ...(redis.own === undefined || redis.neighbour !== undefined ? database(NEIGHBOUR, NEIGHBOUR_ADDRESS, port, redis.neighbour) : []),
+  ]
+}
+
+/** Where the `index`th of many more databases is found. */
+export const crowdAddress = (index: number): string => `fdaa:0:1:0:1::1:${(index + 1).toString(16)}`
+
+/** So many more databases, each behind an address of its own. */
+export function crowdRows(port: number, count: number, redis?: object): Change[] {
+  return Array.from({ length: count }, (_each, index) => database(`crowd${index}`, crowdAddress(index), port, redis)).flat()
+}
+
+function database(id: string, address: string, port: number, redis: object | undefined): Change[] {
+  return [
+    { table: 'services', key: id, row: { id, org: 'bench', name: id, kind: 'redis', port, placements: [{ node: AGENT, role: 'primary' }], ...(redis && { redis }) } },
+    { table: 'addresses', key: address, row: { address, network: NETWORK, generation: 1, service: id } },
   ]
 }
 

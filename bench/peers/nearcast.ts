@@ -6,6 +6,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Change } from '../../lib/feed/messages.ts'
 import { probeIoUring } from '../../lib/kernel/io-uring-probe.ts'
 import { FAILOVER_ADDRESS, FAILOVER_CONNECT_MS } from '../failing-nodes.ts'
 import { Program } from '../program.ts'
@@ -42,9 +43,9 @@ export function version(): string {
   return `${ours} on Node ${process.version}`
 }
 
-/** The proxy alone, in front of the agent on `socket`. */
-export async function startProxy(port: number, socket: string, key: string, plane = PLANE): Promise<Program> {
-  await writeState(`proxy/${proxyId(port)}`, [...tenantRows(port), nodeRow(socket, key), ...secondNetworkRows(), ...failoverRows(port + 1)])
+/** The proxy alone, in front of the agent on `socket`. `further`: rows of more databases. */
+export async function startProxy(port: number, socket: string, key: string, plane = PLANE, further: readonly Change[] = []): Promise<Program> {
+  await writeState(`proxy/${proxyId(port)}`, [...tenantRows(port), ...further, nodeRow(socket, key), ...secondNetworkRows(), ...failoverRows(port + 1)])
   const file = join(DIRECTORY, `${proxyId(port)}.toml`)
   writeFileSync(file, configuration(port, plane))
   const words = process.env['NEARCAST_BENCH_NODE']?.split(' ') ?? []

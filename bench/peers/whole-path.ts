@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { Program } from '../program.ts'
 import { AGENT, DIRECTORY } from '../world.ts'
 import { PLANE, proxyIdentity, startProxy, version } from './nearcast.ts'
-import { dialerRow, tenantRows, writeState } from './nearcast-state.ts'
+import { crowdRows, dialerRow, tenantRows, writeState } from './nearcast-state.ts'
 import type { Peer } from './peer.ts'
 
 const PASSWORD = 'bench'
@@ -21,6 +21,8 @@ interface Kind extends Pick<Peer, 'id' | 'label'> {
   readonly limits?: object
   /** A database beside it, with such limits. */
   readonly neighbour?: { readonly limits: object }
+  /** So many databases more. */
+  readonly crowd?: number
   /** Further lines under [redis]. */
   readonly redis?: string
 }
@@ -44,7 +46,7 @@ listen = "127.0.0.1:${port + ADMIN_OFFSET}"
 level = "warn"
 `
 
-function pathOf({ counts, limits, neighbour, redis = '', ...named }: Kind): Peer {
+function pathOf({ counts, limits, neighbour, crowd = 0, redis = '', ...named }: Kind): Peer {
   return {
     ...named,
     version,
@@ -61,11 +63,11 @@ function pathOf({ counts, limits, neighbour, redis = '', ...named }: Kind): Peer
       }
       const databases = { own: database, ...(neighbour && { neighbour: { ...database, ...neighbour } }) }
       // Several agents of one name, each with a state of its own.
-      renameSync(await writeState(`agent/${AGENT}`, [...tenantRows(port, databases), dialerRow(proxyIdentity(port), hopKey)]), join(home(port), 'state'))
+      renameSync(await writeState(`agent/${AGENT}`, [...tenantRows(port, databases), ...crowdRows(port, crowd, database), dialerRow(proxyIdentity(port), hopKey)]), join(home(port), 'state'))
       const file = join(home(port), 'agent.toml')
       writeFileSync(file, configuration(port, redis))
       const agent = await new Program(process.execPath, [MAIN, '--config', file]).accepts({ path: join(home(port), 'data', 'bench', 'data', 'redis.sock') })
-      const proxy = await startProxy(port, join(home(port), 'hop.sock'), hopKey)
+      const proxy = await startProxy(port, join(home(port), 'hop.sock'), hopKey, PLANE, crowdRows(port, crowd))
       return {
         port,
         pids: counts === 'both' ? [proxy.pid, agent.pid] : [agent.pid],
@@ -88,3 +90,5 @@ export const agentReading = pathOf({ id: 'agent-reading', label: 'Nearcast agent
 export const agentResting = pathOf({ id: 'agent-resting', label: 'Nearcast agent, resting', counts: 'agent', redis: 'idleStopMinutes = 0.001' })
 /** Its neighbour's scripts may run for a second. */
 export const agentCrowded = pathOf({ id: 'agent-crowded', label: 'Nearcast agent, two databases', counts: 'agent', neighbour: { limits: { scriptMs: 1000 } } })
+/** With `bench` itself a thousand. */
+export const agentThousand = pathOf({ id: 'agent-thousand', label: 'Nearcast agent, 1,000 databases', counts: 'agent', crowd: 999, redis: 'idleStopMinutes = 0.001' })

@@ -9,6 +9,7 @@ import type { Scenario } from '../scenario.ts'
 import { drill, statistics } from './agents.ts'
 import { ADDRESS } from '../world.ts'
 import { neighbours } from './neighbours.ts'
+import { thousand } from './thousand.ts'
 
 const CONNECTIONS = 50
 const REST_TIMEOUT_MS = 20_000
@@ -90,4 +91,5 @@ export const REDIS_SCENARIOS: readonly Scenario[] = [
   neighbours,
   drill,
   statistics,
+  thousand,
 ]
