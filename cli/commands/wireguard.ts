@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { rmSync, writeFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { z } from 'zod'
 import { NearcastError } from '../../lib/errors.ts'
@@ -166,6 +167,12 @@ async function makeKey(session: Session, options: KeyOptions, register: (org: st
     const { qrCode } = await import('../wireguard/qr-code.ts')
     output.hint(qrCode(configuration))
   }
+  output.hint(colours.dim(nextStep(options.output)))
+}
+
+function nextStep(file: string | undefined): string {
+  if (file === undefined) return 'It is shown this once. Save it as a file that you alone may read, and bring it up with "wg-quick up <file>"; phones scan it (--qr).'
+  return `Bring it up with "wg-quick up ${resolve(file)}".`
 }
 
 /** @throws NearcastError gateway.not-found */

@@ -102,7 +102,7 @@ test('create and reset: a file for its owner alone, never over another one; the 
   await joinFleet({ routerUrl: registry.feedUrl, token: await registry.joinToken('gateway', 'mad-1'), stateDir: join(directory, 'gateway'), kind: 'gateway', id: 'mad-1', gateway: place })
 
   const made = await nearcast('create', 'laptop', '--output', file)
-  expect(made).toMatchObject({ code: 0, stderr: expect.stringMatching(/^mad: mad-1 answers in [\d.]+ ms \(127/) })
+  expect(made).toMatchObject({ code: 0, stderr: expect.stringMatching(/^mad: mad-1 answers in [\d.]+ ms \(127.*\nBring it up with "wg-quick up \/.*laptop\.conf"\.\n$/) })
   expect(statSync(file).mode & 0o777).toBe(0o600)
   const configuration = readFileSync(file, 'utf8')
   expect(configuration).toMatch(/^Address = fdaa:0:1:ffff:ffff::102\/120$/m)
