@@ -14,6 +14,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { compileCache } from '../bin/pinned-node.mjs'
 import { ensureDependencies, ensurePrograms, pinnedNode } from './prerequisites.mjs'
+import { valkeyDirectory } from './unpacked-packages.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const { values } = parseArgs({ options: { only: { type: 'string' }, 'must-run': { type: 'string', multiple: true } } })
@@ -23,6 +24,8 @@ const mustRun = (values['must-run'] ?? []).flatMap((list) => list.split(','))
 /** Programs that judge what is packed: completions, manual pages, units; a terminal for questions. */
 const JUDGES = ['zsh', 'fish', 'mandoc', 'systemd-analyze', 'script']
 
+/** Directories of programs that are nobody's but the tests'. */
+const besides = []
 /** A result per test file: the counts of its tests. Types and lint count as one test each. */
 const results = []
 const scratch = mkdtempSync(join(tmpdir(), 'nearcast-test-'))
@@ -30,6 +33,7 @@ const scratch = mkdtempSync(join(tmpdir(), 'nearcast-test-'))
 try {
   await ensureDependencies()
   await ensurePrograms(['redis-server', 'redis-cli', 'haproxy', 'nginx', 'postgres', 'openssl', 'nft', 'ip', 'ping', 'unshare', 'nsenter', 'setpriv', 'wireguard-go', 'wg', ...JUDGES], { optional: true })
+  besides.push(...valkey())
   const wanted = (suites) => Object.entries(suites).filter(([name]) => only === undefined || only.includes(name))
   // These read what is there, and nothing else.
   await Promise.all(wanted({ types, lint }).map(([, suite]) => suite()))
@@ -53,6 +57,16 @@ for (const result of results.filter((each) => each.failed > 0)) {
 }
 console.log(`${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped`)
 process.exitCode = sum('failed') > 0 ? 1 : 0
+
+/** Releases of Debian that have it among their own packages are few yet. */
+function valkey() {
+  try {
+    return [valkeyDirectory()]
+  } catch (error) {
+    console.error(error.message)
+    return []
+  }
+}
 
 async function types() {
   await whole('types', ['tsc', '--noEmit'])
@@ -156,7 +170,7 @@ function countTap(text) {
 function run([program, ...args], env = {}) {
   console.log(`\n— ${program} ${args.join(' ')}`)
   const bin = join(root, 'node_modules', '.bin')
-  const path = [dirname(pinnedNode()), bin, process.env.PATH].join(delimiter)
+  const path = [dirname(pinnedNode()), bin, process.env.PATH, ...besides].join(delimiter)
   return new Promise((resolve) => {
     // Some thousand programs and commands are started, which would all be compiled anew.
     const child = spawn(join(bin, program), args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], env: { ...compileCache(), ...process.env, ...env, PATH: path } })

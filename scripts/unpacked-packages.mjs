@@ -6,10 +6,17 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { find } from './prerequisites.mjs'
 
 const KEYS = '/usr/share/keyrings/debian-archive-keyring.gpg'
 const TIMEOUT_MS = 300_000
+
+/** The directory of Valkey's programs: installed, or unpacked for tests alone. @throws Error, one sentence */
+export function valkeyDirectory() {
+  const installed = find('valkey-server')
+  return installed !== null ? dirname(installed) : join(unpackedPackages('valkey', ['valkey-server', 'valkey-tools'], ['release', 'backports']), 'usr/bin')
+}
 
 /** Where other users may look into it when root puts it there: engines run under users of their own. */
 function cacheDirectory() {

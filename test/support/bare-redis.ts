@@ -13,15 +13,10 @@ export interface BareRedis {
   close(): Promise<void>
 }
 
-export function startBareRedis(...words: string[]): Promise<BareRedis> {
-  return startBareRedisOn(ENGINE_SERVER, ...words)
-}
-
-/** `server`: a name in PATH, or a path. */
-export async function startBareRedisOn(server: string, ...words: string[]): Promise<BareRedis> {
+export async function startBareRedis(...words: string[]): Promise<BareRedis> {
   const directory = mkdtempSync(join(tmpdir(), 'nearcast-bare-'))
   const socket = join(directory, 'redis.sock')
-  const child = spawn(server, ['--port', '0', '--unixsocket', socket, '--save', '', '--dir', directory, '--enable-debug-command', 'yes', ...words], { stdio: 'ignore' })
+  const child = spawn(ENGINE_SERVER, ['--port', '0', '--unixsocket', socket, '--save', '', '--dir', directory, '--enable-debug-command', 'yes', ...words], { stdio: 'ignore' })
   const ended = once(child, 'exit')
   let listens = false
   const knock = (): void => {
