@@ -86,7 +86,7 @@ export const agentConfig = z.strictObject({
       importFrom: z.array(z.string().max(256).refine(isEntry, 'write address:port, address/bits:port or name:port')).max(256).default([]),
       /** Where the agent is root, each database runs under its own uid, from this one on. */
       firstUid: z.int().min(1000).max(0x7fff_0000).default(2_300_000),
-      /** A delegated cgroup v2 directory; each database gets a child of it: memory and process limits, shares of processor and disk by its plan. */
+      /** A cgroup v2 directory without processes, made where it is missing; each database gets a child of it: memory and process limits, shares of processor and disk by its plan. */
       cgroup: z.string().min(1).optional(),
     })
     .prefault({}),
