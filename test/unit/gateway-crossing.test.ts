@@ -153,6 +153,21 @@ describe('the length of segments', () => {
   })
 })
 
+test('whatever comes, nothing of it throws, and what is changed keeps its length', () => {
+  const random = new Random(testSeed('crossing'))
+  const sound = [...encodeClaims('claims', [{ publicKey: encodeKey(random.bytes(32)), number: 7 }], peerAddress(acme, 1), peerAddress(acme, 2))][0] ?? new Uint8Array()
+  for (let round = 0; round < 2000; round++) {
+    const bytes = round % 2 === 0 ? random.bytes(40 + random.below(80)) : Uint8Array.from(sound, (byte) => (random.below(20) === 0 ? random.below(256) : byte)).subarray(0, 40 + random.below(sound.length - 39))
+    for (const claim of decodeClaims(bytes)?.claims ?? []) expect([claim.publicKey.length, Number.isSafeInteger(claim.number)]).toEqual([44, true])
+    // As a beginning, of TCP.
+    bytes.set([6], 6)
+    if (bytes.length > 53) bytes.set([2], 53)
+    const { length } = bytes
+    limitSegments(bytes, MTU)
+    expect([bytes.length, icmpError({ kind: 'unreachable' }, bytes, peerAddress(acme, 1))?.length]).toEqual([length, 48 + length])
+  }
+})
+
 const closing: { close(): Promise<void> }[] = []
 afterEach(async () => {
   await Promise.all(closing.splice(0).map((device) => device.close()))
