@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs'
 import { parse, stringify, TomlError } from 'smol-toml'
 import { z } from 'zod'
 import { NearcastError } from './errors.ts'
+import { issueText } from './schema-issue.ts'
 
 export interface ConfigSource {
   /** Path of the TOML file; undefined reads the environment alone. */
@@ -30,10 +31,7 @@ export function loadConfig<Schema extends z.ZodType>(schema: Schema, source: Con
   applyEnvironment(table, schema, `NEARCAST_${source.program}_`, source.env ?? process.env)
   const result = schema.safeParse(table)
   if (result.success) return result.data
-  const lines = result.error.issues.map((issue) => {
-    const key = issue.path.join('.')
-    return key === '' ? issue.message : `${key}: ${issue.message}`
-  })
+  const lines = result.error.issues.map((issue) => issueText(issue))
   throw new NearcastError('config.invalid', `${source.file ?? 'environment'}: ${lines.join('; ')}. nearcast.example.toml shows every key.`)
 }
 

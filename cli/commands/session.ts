@@ -56,12 +56,13 @@ export const withSession: WithSession = async (command, work) => {
   await work({ output, api, url: access.url, prompter, org })
 }
 
-/** @throws NearcastError dev.not-running, config.missing */
+/** @throws NearcastError dev.not-running, config.missing, cli.usage */
 async function findApi(command: Command, options: GlobalOptions): Promise<ApiAccess> {
   const named = options.api ?? process.env['NEARCAST_API']
   const ofCluster = options.cluster ?? process.env['NEARCAST_CLUSTER']
   const url = named ?? (ofCluster === undefined ? loadContext().api : undefined)
   if (url !== undefined) {
+    if (!/^https?:$/.test(URL.parse(url)?.protocol ?? '')) throw new NearcastError('cli.usage', `"${url}" is no URL of an API; write http://host:port or https://host:port.`, { side: 'client' })
     const token = options.token ?? process.env['NEARCAST_TOKEN']
     if (token !== undefined) return { url, token }
     throw new NearcastError('config.missing', `A token for ${url} is missing; set NEARCAST_TOKEN.`, { side: 'client' })

@@ -10,6 +10,7 @@ import type { Context } from 'hono'
 import { Hono } from 'hono'
 import type { z } from 'zod'
 import { asNearcastError, NearcastError } from '../../../lib/errors.ts'
+import { issueText } from '../../../lib/schema-issue.ts'
 import type { Logger } from '../../../lib/log.ts'
 import type { Clock } from '../objects/clock.ts'
 import { findOrg, noOrg } from '../objects/orgs.ts'
@@ -125,7 +126,7 @@ async function readBody(context: Context<Environment>, schema: NonNullable<Route
 function parsed(schema: z.ZodType, value: unknown, where: 'body' | 'query'): unknown {
   const result = schema.safeParse(value)
   if (result.success) return result.data
-  const issues = result.error.issues.slice(0, 5).map((issue) => `${issue.path.join('.') || where}: ${issue.message}`)
+  const issues = result.error.issues.slice(0, 5).map((issue) => issueText(issue, where))
   throw new NearcastError('api.body-invalid', `${issues.join('; ')}.`, { side: 'client' })
 }
 
