@@ -1,7 +1,7 @@
 /**
  * Our WireGuard device and wireguard-go, each in a network namespace of its own:
  *
- *   left: ours                                     right: wireguard-go
+ *   left: ours                                     right: the kernel's, or wireguard-go where it has none
  *   wg0  fdaa:0:1:2::1/64      the tunnel          wg1  fdaa:0:1:2::2/64
  *        10.7.0.1/24                                    10.7.0.2/24
  *   veth 10.99.0.1, fd99::1  ───────────────────   veth 10.99.0.2, fd99::2
@@ -88,8 +88,12 @@ export class WireguardPair {
   readonly #ours = keyPair()
   readonly #theirs = keyPair()
 
-  private constructor(room: Room) {
+  /** Its WireGuard is the other side. */
+  readonly #kernel: boolean
+
+  private constructor(room: Room, kernel: boolean) {
     this.#room = room
+    this.#kernel = kernel
   }
 
   /** @returns why not, where namespaces, TUN interfaces or wireguard-go can't be had */
@@ -102,7 +106,7 @@ export class WireguardPair {
       room = await Room.open()
       room.run('sh', '-euc', TOPOLOGY)
       room.run(...inside(LEFT.netns), 'sh', '-c', 'ip tuntap add mode tun name probe && ip link del probe')
-      return new WireguardPair(room)
+      return new WireguardPair(room, room.run('sh', '-c', 'ip link add probe type wireguard && ip link del probe && echo yes || true').includes('yes'))
     } catch (error) {
       await room?.close()
       return error instanceof Error ? error.message.trim().replaceAll('\n', ' ') : String(error)
@@ -141,14 +145,16 @@ export class WireguardPair {
     // A socket that was left behind would be tidied up by `wg`, perhaps in the moment in which the new one takes its place.
     this.run(RIGHT, 'rm', '-f', '/run/wireguard/wg1.sock')
     // Its greeting recommends a kernel module.
-    const child = this.#start(RIGHT.netns, 'sh', '-c', 'exec wireguard-go -f wg1 2> /dev/null')
+    const program = this.#kernel ? 'sleep infinity' : 'wireguard-go -f wg1 2> /dev/null'
+    if (this.#kernel) this.run(RIGHT, 'sh', '-euc', 'ip link del wg1 2> /dev/null || true; ip link add wg1 type wireguard')
+    const child = this.#start(RIGHT.netns, 'sh', '-c', `exec ${program}`)
     const host = family === 'ipv6' ? `[${LEFT.ipv6}]` : LEFT.ipv4
     const known = `${theyKnow ? `endpoint ${host}:${PORT}` : ''} ${keepaliveSeconds === undefined ? '' : `persistent-keepalive ${keepaliveSeconds}`}`
     this.run(
       RIGHT,
       'sh',
       '-euc',
-      `for try in $(seq 200); do test -S /run/wireguard/wg1.sock && wg show wg1 > /dev/null 2>&1 && break; sleep 0.05; done
+      `for try in $(seq 200); do ${this.#kernel ? '' : 'test -S /run/wireguard/wg1.sock && '}wg show wg1 > /dev/null 2>&1 && break; sleep 0.05; done
       umask 077; echo '${this.#theirs.privateKey}' > /tmp/key; echo '${presharedKey ?? ''}' > /tmp/psk
       ip link set wg1 mtu 1420 up
       ip addr add ${RIGHT.inside}/64 dev wg1 nodad
