@@ -2,6 +2,7 @@
  * The rest of an engine that nobody uses: its process has ended, its database is there, and the first one who asks ends it.
  * A file says so beyond this agent: a restart, or a reboot, starts only what is used.
  */
+import { isLongToLoad } from './append-only-files.ts'
 import { asNearcastError } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
 import type { EngineDirectories } from './directory.ts'
@@ -19,6 +20,9 @@ export class Rest {
   /** Asked for while it was resting, or about to: it starts without being called unavailable. */
   #roused = false
   #rouse: (() => void) | null = null
+  /** When the file was last seen to load fast, or was left as it is. */
+  #tidyAtMs = -Infinity
+  #tidying = false
 
   constructor(options: RestOptions) {
     this.#options = options
@@ -26,6 +30,25 @@ export class Rest {
 
   get resting(): boolean {
     return this.#resting
+  }
+
+  /**
+   * Whether its file has been looked after since it was used last; if not, that begins. `rewrite` makes it load faster; when that
+   * fails it rests with the file that it has.
+   */
+  tidy(usedAtMs: number, rewrite: () => Promise<void>): boolean {
+    if (this.#tidyAtMs > usedAtMs) return true
+    if (!this.#tidying) void this.#tidyUp(rewrite)
+    return false
+  }
+
+  async #tidyUp(rewrite: () => Promise<void>): Promise<void> {
+    const { service, directories } = this.#options
+    this.#tidying = true
+    const beganMs = performance.now()
+    if (await isLongToLoad(directories.dataOf(service))) await rewrite()
+    this.#tidyAtMs = beganMs
+    this.#tidying = false
   }
 
   begin(): void {

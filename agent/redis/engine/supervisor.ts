@@ -7,10 +7,8 @@
  *   any -> stopped        for good; or left, for the agent after this one
  *
  * Each supervisor minds its own engine: one that crash-loops costs its neighbours nothing. What it publishes is a reason
- * code, or null while clients may be sent here. A replica that once had its data stays available without its primary
- * (stale reads are allowed), after a restart too, and so does a database that can't write for a full disk (reads go on,
- * Redis refuses writes). An engine that has been silent for long is killed: what it acknowledged is in its file.
- * One that an agent before this one has left is taken over as it runs, or replaced where that can't be done.
+ * code, or null while clients may be sent here: watch.ts finds it while a process runs. One that an agent before this one
+ * has left is taken over as it runs, or replaced where that can't be done.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { CopyContent } from '../copies/copy-source.ts'
@@ -19,12 +17,10 @@ import type { Reply } from '../resp/reply-decoder.ts'
 import { asNearcastError, NearcastError } from '../../../lib/errors.ts'
 import type { ErrorCode } from '../../../lib/errors.ts'
 import { AGENT_USER, REPLICATION_USER } from './acl.ts'
-import { isLongToLoad } from './append-only-files.ts'
 import { changeLimits, limitEngine, limitsOf, removeCgroup } from './cgroup.ts'
 import { engineConfiguration, liveChanges } from './configuration.ts'
 import type { EngineSettings } from './configuration.ts'
 import type { EngineDirectory } from './directory.ts'
-import { copiedFrom, noteCopied } from './directory.ts'
 import { Eviction } from './eviction.ts'
 import { Forks } from './forks.ts'
 import { EngineHealth } from './health.ts'
@@ -35,17 +31,15 @@ import { obtainEngine } from './obtain.ts'
 import type { OccupiedEngine } from './occupied.ts'
 import { EngineProcess } from './process.ts'
 import type { EngineExit, EngineRun } from './run.ts'
-import type { EngineSpecification, EngineUser } from './specification.ts'
+import type { EngineSpecification } from './specification.ts'
 import { sameSpecification } from './specification.ts'
 import { Rest } from './rest.ts'
 import { ScriptTime } from './script-time.ts'
 import type { OpenBridge, SupervisorOptions } from './supervision.ts'
 import { takeCopy } from './take-copy.ts'
-import { takeOver } from './take-over.ts'
-import { OldLogins, renewedUsers, userCommands } from './users.ts'
+import { OldLogins, renewedUsers, setUsers } from './users.ts'
+import { EngineWatch } from './watch.ts'
 
-const FIRST_POLL_MS = 4
-const LAST_POLL_MS = 64
 const NO_PORT = 0
 /** Checks of health between two looks whether the file should be written anew. */
 const FORK_LOOKS = 10
@@ -61,13 +55,12 @@ export class Supervisor {
   #writesRefused = false
   /** Why no client is sent here although it is well. */
   #occupied: ErrorCode | null = null
-  #linked: boolean | null = null
   /** Runs that ended since the last long healthy one. */
   #failures = 0
   #socket: string | null = null
   #process: EngineRun | null = null
   #bridge: OpenBridge | null = null
-  #health: EngineHealth | null = null
+  #watch: EngineWatch | null = null
   #password = ''
   /** The present run is being ended on purpose. */
   #restarting = false
@@ -75,14 +68,8 @@ export class Supervisor {
   /** Of the present run, once it has begun. */
   #endTurn: (() => void) | null = null
   #usedAtMs = performance.now()
-  /** When its file was last seen to be short to load, and whether that is being seen to. */
-  #tidyAtMs = -Infinity
-  #tidying = false
   /** That wait for it. */
   #clients = 0
-  #wake: (() => void) | null = null
-  /** Of a starting engine, since the last look at it. */
-  #heard = false
   #changing: Promise<void> = Promise.resolve()
   readonly #eviction = new Eviction()
   readonly #scriptTime = new ScriptTime()
@@ -95,7 +82,7 @@ export class Supervisor {
     this.#specification = specification
     this.#options = options
     this.#rest = new Rest({ service: specification.service, directories: options.directories, log: options.log })
-    this.#forks = new Forks({ turns: options.forkTurns, lookMs: FORK_LOOKS * options.times.healthIntervalMs, wake: () => this.#wake?.() })
+    this.#forks = new Forks({ turns: options.forkTurns, lookMs: FORK_LOOKS * options.times.healthIntervalMs, wake: () => this.#watch?.wake() })
     this.#oldLogins = new OldLogins({
       ask: async (commands) => {
         const connection = this.#connection()
@@ -128,7 +115,7 @@ export class Supervisor {
 
   /** A replica's link to its primary; null for primaries. */
   get linked(): boolean | null {
-    return this.#specification.primary === null ? null : this.#linked === true
+    return this.#specification.primary === null ? null : this.#watch?.linked === true
   }
 
   /** Ended because nobody used it. Clients are still sent here: the first one starts it. */
@@ -146,26 +133,13 @@ export class Supervisor {
     this.#usedAtMs = performance.now()
   }
 
-  /**
-   * Before it rests: whether its file is as short to load as it can be. If not, it is seen to, and should be asked again.
-   * What fails is left as it is: then it rests with the file that it has.
-   */
+  /** Before it rests: whether its file loads fast. If not, that is seen to, and it should be asked again. */
   tidy(): boolean {
-    if (this.#tidyAtMs > this.#usedAtMs) return true
-    if (!this.#tidying && this.#answers) void this.#tidyUp()
-    return false
-  }
-
-  async #tidyUp(): Promise<void> {
-    this.#tidying = true
-    const beganMs = performance.now()
-    if (await isLongToLoad(this.#options.directories.dataOf(this.#specification.service))) {
+    return this.#rest.tidy(this.#usedAtMs, async () => {
       const connection = this.#connection()
       await this.#forks.rewrite(connection)
       connection.close()
-    }
-    this.#tidyAtMs = beganMs
-    this.#tidying = false
+    })
   }
 
   /**
@@ -178,7 +152,7 @@ export class Supervisor {
     this.#rest.begin()
     this.#restarting = true
     this.#set(null, false)
-    this.#wake?.()
+    this.#watch?.end()
     void engine.stop(this.#options.times.stopTimeoutMs)
     this.#options.log.debug({ service: this.#specification.service }, 'the engine rests: nobody used it')
     return true
@@ -232,7 +206,7 @@ export class Supervisor {
     this.#stopping.abort()
     this.#rest.end()
     this.#set('redis.stopped', false)
-    this.#wake?.()
+    this.#watch?.end()
     if (!this.#leaving) await this.#process?.stop(this.#options.times.stopTimeoutMs)
     await this.#running
   }
@@ -289,7 +263,7 @@ export class Supervisor {
       try {
         await this.#configure(engine)
         this.#socket = directory.socket
-        await this.#watch(engine, directory, new EngineHealth(directory.socket, this.#password, times.healthIntervalMs))
+        await this.#watched(engine, directory)
       } catch (error) {
         // One that ended says itself why.
         if (!engine.over) throw error
@@ -318,95 +292,33 @@ export class Supervisor {
     const namespace = walls.network ? await ownNamespace(engine) : null
     if (walls.cgroup !== null) limitEngine(walls.cgroup, specification.service, engine.pid, limitsOf(specification))
     if (specification.primary !== null) this.#bridge = await openBridge(specification.service, namespace)
-    if (engine instanceof EngineProcess) engine.configure(engineConfiguration(this.#settings(specification)))
+    if (engine instanceof EngineProcess) engine.configure(engineConfiguration(this.#settings))
   }
 
-  #settings(specification: EngineSpecification): EngineSettings {
-    return { specification, agentPassword: this.#password, primaryPort: this.#bridge?.port ?? NO_PORT }
+  get #settings(): EngineSettings {
+    return { specification: this.#specification, agentPassword: this.#password, primaryPort: this.#bridge?.port ?? NO_PORT }
   }
 
-  /** Until the process ends. Polls fast while something is awaited, then once per interval. */
-  async #watch(engine: EngineRun, directory: EngineDirectory, health: EngineHealth): Promise<void> {
-    const { healthIntervalMs, silentTimeoutMs } = this.#options.times
-    this.#health = health
-    this.#eviction.reset()
-    void engine.exited.then(() => this.#wake?.())
-    // What a starting engine says comes with its steps: there is no waiting for the next look then.
-    if (engine instanceof EngineProcess) engine.heard = () => this.#hear()
-    let equipped = false
-    let copied = this.#specification.primary !== null && copiedFrom(directory) === this.#specification.primary
-    let silentMs = 0
-    let pollMs = FIRST_POLL_MS
-    while (!engine.over && !this.#restarting && !this.#stopping.signal.aborted) {
-      const replica = this.#specification.primary !== null
-      const checkedMs = performance.now()
-      const found = await health.check(replica)
-      if (!equipped && ((found.state === 'well' && !found.busy) || health.refused)) equipped = await this.#equip(engine, health)
-      if (engine.over || this.#restarting || this.#stopping.signal.aborted) break
-      this.#noteDetails(found)
-      await this.#keepPlan(engine, health, found)
-      this.#noteCopy(directory, found)
-      // This process may have stood still itself: a check counts for no more than it may take.
-      silentMs = found.state === 'not-answering' ? silentMs + pollMs + Math.min(performance.now() - checkedMs, 2 * healthIntervalMs) : 0
-      if (silentMs > silentTimeoutMs) this.#killSilent(engine, silentMs)
-      copied ||= found.linked === true
-      const reason = equipped ? (this.#occupied ?? reasonOf(found, !replica || copied)) : 'redis.starting'
-      // An engine that has never answered since it started keeps the reason for which it was started.
-      const silent = reason === 'redis.not-answering' && !this.#answers
-      this.#set(silent ? this.#reason : reason, found.state === 'well')
-      // Clients that wait for it are on their way by now.
-      if (equipped && found.state === 'well' && !found.busy) await this.#forks.look(health)
-      pollMs = reason === null && !this.#forks.soon ? healthIntervalMs : Math.min(LAST_POLL_MS, pollMs * 2)
-      if (!this.#heard) await this.#pause(pollMs)
-      this.#heard = false
-    }
-    // Found while it was ending, or replaced: no failure of this agent's.
-    if (!equipped && engine instanceof LeftEngine) this.#restarting = true
-    health.close()
+  /** Until it ends, or is to be ended. */
+  async #watched(engine: EngineRun, directory: EngineDirectory): Promise<void> {
+    const watch = new EngineWatch({
+      engine,
+      directory,
+      health: this.#connection(),
+      around: this.#options,
+      forks: this.#forks,
+      eviction: this.#eviction,
+      scriptTime: this.#scriptTime,
+      settings: () => this.#settings,
+      occupied: () => this.#occupied,
+      looked: (found) => this.#note(found),
+      found: (reason, answers) => this.#set(reason, answers),
+    })
+    this.#watch = watch
+    if (this.#restarting || this.#stopping.signal.aborted) watch.end()
+    if ((await watch.over()) === 'to be replaced') this.#restarting = true
+    this.#watch = null
     this.#oldLogins.stop()
-    this.#forks.reset()
-    this.#health = null
-    this.#linked = null
-  }
-
-  /** @returns false: not yet */
-  async #equip(engine: EngineRun, health: EngineHealth): Promise<boolean> {
-    if (!(engine instanceof LeftEngine)) return this.#setUsers(health, [])
-    const { times, log, adopted } = this.#options
-    const { service } = this.#specification
-    const taken = await takeOver(health, this.#settings(this.#specification))
-    if (typeof taken === 'string') {
-      if (engine.over || this.#stopping.signal.aborted) return false
-      log.info({ service, pid: engine.pid, why: taken }, 'an engine that was left is replaced')
-      this.#restarting = true
-      void engine.stop(times.stopTimeoutMs)
-      return false
-    }
-    if (!(await this.#setUsers(health, taken.users))) return false
-    log.info({ service, pid: engine.pid }, 'an engine that was left goes on')
-    adopted(service)
-    return true
-  }
-
-  /** Written when it changes; what couldn't be written is tried with the next check. */
-  #noteCopy(directory: EngineDirectory, { kept }: Health): void {
-    const { primary } = this.#specification
-    if (primary !== null && !kept) return
-    try {
-      if (copiedFrom(directory) !== primary) noteCopied(directory, primary)
-    } catch (error) {
-      this.#options.log.debug({ service: this.#specification.service, cause: asNearcastError(error).message }, 'the copy could not be noted')
-    }
-  }
-
-  async #keepPlan(engine: EngineRun, health: EngineHealth, { busy }: Health): Promise<void> {
-    const { service, limits, eviction } = this.#specification
-    if (eviction) await this.#eviction.look(health)
-    if (limits.scriptMs === undefined) return
-    const ended = await this.#scriptTime.end(health, busy, () => engine.kill())
-    if (ended === null) return
-    this.#options.log.warn({ service, scriptMs: limits.scriptMs, ended }, 'a script ran for longer than the plan of its database allows')
-    this.#options.scriptEnded(service)
   }
 
   /** Of a database with eviction: a write was refused, because no key that expires is left. */
@@ -416,15 +328,9 @@ export class Supervisor {
     connection.close()
   }
 
-  #killSilent(engine: EngineRun, silentMs: number): void {
-    this.#options.log.error({ service: this.#specification.service, code: 'redis.not-answering', silentMs: Math.round(silentMs) }, 'the engine is silent and is killed')
-    engine.kill()
-  }
-
-  #noteDetails({ linked, writesRefused }: Health): void {
+  #note({ writesRefused }: Health): void {
     const { log } = this.#options
     const { service } = this.#specification
-    if (linked !== null) this.#linked = linked
     if (writesRefused === null || writesRefused === this.#writesRefused) return
     this.#writesRefused = writesRefused
     if (writesRefused) log.error({ service, code: 'redis.disk-full' }, 'Redis refuses writes: its append-only file cannot be written')
@@ -436,12 +342,13 @@ export class Supervisor {
     const { primary, service } = this.#specification
     const engine = this.#process
     // Not configured yet, or between two runs: the next one starts with the new specification.
-    if (engine === null || engine.over || this.#health === null) return
+    if (engine === null || engine.over || this.#watch === null) return
     // One that becomes a replica has to copy first, so it starts anew; a promotion happens under its open connections.
     const live = (before.primary === null) === (primary === null) || primary === null
     const applied = live && (await this.#applyLive(before))
     if (!applied) {
       this.#restarting = true
+      this.#watch.end()
       await engine.stop(this.#options.times.stopTimeoutMs)
     } else if (primary === null) await this.#closeBridge()
     log.info({ service, live: applied }, 'the database was changed')
@@ -453,22 +360,11 @@ export class Supervisor {
     const { cgroup } = this.#options.walls
     if (cgroup !== null) changeLimits(cgroup, now.service, limitsOf(now))
     const connection = this.#connection()
-    const applied = (await connection.apply(liveChanges(this.#settings(now)))) && (await this.#setUsers(connection, before.users))
+    const applied = (await connection.apply(liveChanges(this.#settings))) && (await setUsers(connection, now, before.users, this.#options.log))
     this.#eviction.reset()
     connection.close()
     if (applied) await this.#oldLogins.leave(renewedUsers(before, now), now.live)
     return applied
-  }
-
-  /** @returns false when the engine didn't answer. A user whose rules it doesn't know is left out. */
-  async #setUsers(connection: EngineHealth, before: readonly Pick<EngineUser, 'name'>[]): Promise<boolean> {
-    const { service, users } = this.#specification
-    const commands = userCommands(before, users)
-    const replies = commands.length === 0 ? [] : await connection.ask(commands)
-    for (const [index, reply] of (replies ?? []).entries()) {
-      if (reply.kind === 'error') this.#options.log.error({ service, user: commands[index]?.[2], code: 'redis.user-rules', said: reply.text }, 'the engine does not take a user')
-    }
-    return replies !== null
   }
 
   /** Of the agent's own, once the engine answers; null: it didn't, or the database isn't available. */
@@ -482,7 +378,7 @@ export class Supervisor {
 
   /** As `ask`, but it neither wakes it nor counts as use. */
   async look(commands: readonly (readonly string[])[]): Promise<readonly Reply[] | null> {
-    return (await this.#health?.ask(commands)) ?? null
+    return (await this.#watch?.ask(commands)) ?? null
   }
 
   /** A replica has connected, and may need a whole copy. */
@@ -548,7 +444,7 @@ export class Supervisor {
     } finally {
       health.close()
       this.#occupied = null
-      this.#wake?.()
+      this.#watch?.wake()
       log.info({ service, reason }, 'the database is no longer being filled')
     }
   }
@@ -572,21 +468,6 @@ export class Supervisor {
     this.#options.changed()
   }
 
-  #hear(): void {
-    if (this.#answers) return
-    this.#heard = true
-    this.#wake?.()
-  }
-
-  async #pause(timeoutMs: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const timer = setTimeout(resolve, timeoutMs)
-    this.#wake = resolve
-    await promise
-    this.#wake = null
-    clearTimeout(timer)
-  }
-
   async #nextChange(timeoutMs: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
     const timer = setTimeout(resolve, timeoutMs)
@@ -595,10 +476,4 @@ export class Supervisor {
     this.#waiting.delete(resolve)
     clearTimeout(timer)
   }
-}
-
-function reasonOf({ state }: Health, copied: boolean): ErrorCode | null {
-  if (state === 'loading') return 'redis.loading'
-  if (state === 'not-answering') return 'redis.not-answering'
-  return copied ? null : 'replica.syncing'
 }
