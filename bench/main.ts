@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- proxy | redis | wireguard [--rounds n] [--only a,b] [--quick] [--json] [--write]`: what a connection costs through Nearcast
+ * `npm run bench -- proxy | redis | wireguard | backbone [--rounds n] [--only a,b] [--quick] [--json] [--write]`: what a connection costs through Nearcast
  * and through others, side by side; what a database costs beside that. Runs itself again inside namespaces of its own (world.ts), as root or any other user.
  */
 import { spawn } from 'node:child_process'
