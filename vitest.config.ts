@@ -5,7 +5,8 @@ export default defineConfig({
     include: ['test/{unit,contract,interop,fuzz,regression}/**/*.test.ts', 'test/architecture.test.ts'],
     pool: 'forks',
     maxWorkers: 4,
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
+    // Tests wait on conditions; this only ends what hangs, also where programs start ten times slower than on an idle machine.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
   },
 })
