@@ -1,7 +1,7 @@
 /**
  * Waiting on a condition, never for a time: looks again each turn of the loop, then every few milliseconds.
  */
-export async function until(what: string, condition: () => boolean, timeoutMs = 10_000): Promise<void> {
+export async function until(what: string, condition: () => boolean, timeoutMs = 30_000): Promise<void> {
   const deadlineMs = performance.now() + timeoutMs
   for (let turn = 0; !condition(); turn++) {
     if (performance.now() > deadlineMs) throw new Error(`Not within ${timeoutMs} ms: ${what}`)
