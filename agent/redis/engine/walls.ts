@@ -34,7 +34,8 @@ export interface Walls {
 }
 
 const LOCK_CONFLICT = 77
-const PROBE_TIMEOUT_MS = 5000
+/** A machine that is busy, or emulated, takes seconds to start anything. */
+const PROBE_TIMEOUT_MS = 30_000
 const INSTALL = 'install the packages redis-server (or valkey-server) and util-linux'
 
 interface WallSettings {
