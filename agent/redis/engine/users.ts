@@ -1,13 +1,14 @@
 /**
- * The users of a database beside `default`, and logins that no longer count. Pure but for `OldLogins`, which owns the
- * countdowns of logins under an old password.
+ * The users of a database beside `default`, and logins that no longer count.
  *
  * Rules that the engine doesn't know must not keep its database from starting: users are set by commands once it answers,
  * before clients are sent to it, and one that it refuses is left out and told.
  */
 import { liveForMs } from '../../../lib/live-policy.ts'
+import type { Logger } from '../../../lib/log.ts'
 import type { Reply } from '../resp/reply-decoder.ts'
 import { tenantRules } from './acl.ts'
+import type { EngineHealth } from './health.ts'
 import type { EngineSpecification, EngineUser } from './specification.ts'
 
 /** What brings an engine from `before` to `wanted`. DELUSER ends the user's connections. */
@@ -17,6 +18,16 @@ export function userCommands(before: readonly Pick<EngineUser, 'name'>[], wanted
     ...gone.map(({ name }) => ['ACL', 'DELUSER', name]),
     ...wanted.map(({ name, passwordSha256, rules }) => ['ACL', 'SETUSER', name, ...tenantRules(passwordSha256, rules)]),
   ]
+}
+
+/** On a connection of the agent's own. @returns false when the engine didn't answer. A user whose rules it doesn't know is left out. */
+export async function setUsers(connection: EngineHealth, { service, users }: EngineSpecification, before: readonly Pick<EngineUser, 'name'>[], log: Logger): Promise<boolean> {
+  const commands = userCommands(before, users)
+  const replies = commands.length === 0 ? [] : await connection.ask(commands)
+  for (const [index, reply] of (replies ?? []).entries()) {
+    if (reply.kind === 'error') log.error({ service, user: commands[index]?.[2], code: 'redis.user-rules', said: reply.text }, 'the engine does not take a user')
+  }
+  return replies !== null
 }
 
 /** Users whose password is another one now, `default` included. */
