@@ -51,7 +51,7 @@ rm -r $own
 redis="$laptop timeout 8 redis-cli --no-auth-warning -h $OWN --user default --pass $OWN_PASSWORD"
 echo "ping $($redis ping)"
 echo "big $(head -c 400000 /dev/zero | tr '\\0' x | $redis -x set big) $($redis strlen big) $($redis get big | wc -c)"
-echo "phone $($laptop sh -c "for try in 1 2 3 4; do ping -6 -c 1 -W 1 -s 2000 \${address_of_phone%/*} && break; done" | sed -n 's/.*time=//p')"
+echo "phone $($laptop sh -c "for try in 1 2 3 4 5 6 7 8; do ping -6 -c 1 -W 0.5 -s 2000 \${address_of_phone%/*} && break; done" | sed -n 's/.*time=//p')"
 # Somebody who changes the configuration: packets for globex come in by the tunnel.
 $laptop wg set laptop0 peer "$key" allowed-ips "$allowed,$OTHER/128"
 $laptop ip -6 route add $OTHER/128 dev laptop0
