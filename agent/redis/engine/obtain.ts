@@ -19,8 +19,13 @@ export interface ObtainedEngine {
 
 type Around = Pick<SupervisorOptions, 'walls' | 'times' | 'key' | 'log'>
 
-export async function obtainEngine(service: string, directory: EngineDirectory, around: Around): Promise<ObtainedEngine> {
+/**
+ * `mayBeLeft` false: this agent knows that none is, for it has seen the last run end. To look takes the kernel some milliseconds
+ * (whoever reads /proc/locks waits until every processor has), which somebody may be waiting for.
+ */
+export async function obtainEngine(service: string, directory: EngineDirectory, around: Around, mayBeLeft: boolean): Promise<ObtainedEngine> {
   const { walls, times, key, log } = around
+  if (!mayBeLeft) return begin(service, directory, around)
   const left = LeftEngine.find(directory)
   if (left === null) {
     const pid = orphanedHolder(directory)

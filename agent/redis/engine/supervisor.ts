@@ -62,6 +62,8 @@ export class Supervisor {
   #bridge: OpenBridge | null = null
   #watch: EngineWatch | null = null
   #password = ''
+  /** An engine of an agent before this one may hold the directory. */
+  #mayBeLeft = true
   /** The present run is being ended on purpose. */
   #restarting = false
   #leaving = false
@@ -227,6 +229,7 @@ export class Supervisor {
     const { service } = this.#specification
     if (this.#specification.primary === null && this.#rest.goesOn()) {
       this.#set(null, false)
+      this.#mayBeLeft = false
       await this.#rest.over(this.#stopping.signal)
     }
     while (!this.#stopping.signal.aborted) {
@@ -257,7 +260,7 @@ export class Supervisor {
     try {
       if (this.#stopping.signal.aborted) return { reason: 'redis.stopped', detail: 'it was not started any more' }
       const directory = directories.prepare(this.#specification.service)
-      const { engine, password } = await obtainEngine(this.#specification.service, directory, this.#options)
+      const { engine, password } = await obtainEngine(this.#specification.service, directory, this.#options, this.#mayBeLeft)
       this.#process = engine
       this.#password = password
       try {
@@ -275,7 +278,11 @@ export class Supervisor {
         }
         await this.#closeBridge()
       }
-      return this.#leaving ? { reason: 'redis.stopped', detail: 'it was left running' } : await engine.exited
+      if (this.#leaving) return { reason: 'redis.stopped', detail: 'it was left running' }
+      const exit = await engine.exited
+      // Its whole group ended with it, unless somebody else holds its directory.
+      this.#mayBeLeft = !(engine instanceof EngineProcess) || exit.reason === 'redis.locked'
+      return exit
     } catch (error) {
       const { code, message } = asNearcastError(error)
       const full = error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
