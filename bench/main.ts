@@ -14,7 +14,7 @@ import { pipe } from './peers/pipe.ts'
 import { agentCrowded, agentPassing, agentReading, agentResting, agentThousand, wholePath } from './peers/whole-path.ts'
 import { firstLine } from './program.ts'
 import { plot } from './report/plot.ts'
-import { writeResults } from './report/readme.ts'
+import { writeDatabases, writeResults } from './report/readme.ts'
 import { cells, described, markdown, padded, shortened } from './report/table.ts'
 import { Runner } from './runner.ts'
 import type { Result } from './runner.ts'
@@ -41,7 +41,7 @@ const SUBJECTS: Readonly<Record<string, Subject>> = {
   redis: { peers: [agentPassing, agentReading, agentResting, agentCrowded, agentThousand, keepers, fifty, haproxy], scenarios: REDIS_SCENARIOS, ours: [agentPassing, agentReading, agentResting, agentCrowded, agentThousand, keepers, fifty] },
 }
 const USAGE = Object.entries(SUBJECTS)
-  .map(([name, { scenarios }]) => `usage: npm run bench -- ${name} [--rounds n] [--only ${scenarios.map(({ id }) => id).join(',')}] [--quick] [--json]${name === 'proxy' ? ' [--write]' : ''}`)
+  .map(([name, { scenarios }]) => `usage: npm run bench -- ${name} [--rounds n] [--only ${scenarios.map(({ id }) => id).join(',')}] [--quick] [--json] [--write]`)
   .concat(WIREGUARD_USAGE)
   .join('\n')
 const INSIDE = 'NEARCAST_BENCH_INSIDE'
@@ -64,8 +64,7 @@ function optionsOf(words: readonly string[]): Options {
   const kinds = { rounds: { type: 'string' }, only: { type: 'string' }, quick: { type: 'boolean' }, json: { type: 'boolean' }, write: { type: 'boolean' } } as const
   const { values, positionals } = parseArgs({ args: [...words], options: kinds, allowPositionals: true })
   const subject = SUBJECTS[positionals[0] ?? '']
-  // What is written into the READMEs is the proxy's table.
-  if (positionals.length !== 1 || subject === undefined || (values.write === true && positionals[0] !== 'proxy')) throw new Error(USAGE)
+  if (positionals.length !== 1 || subject === undefined) throw new Error(USAGE)
   const wanted = values.only?.split(',') ?? subject.scenarios.map(({ id }) => id)
   const scenarios = subject.scenarios.filter(({ id }) => wanted.includes(id))
   const rounds = values.rounds === undefined ? (values.quick ? QUICK_ROUNDS : ROUNDS) : Number(values.rounds)
@@ -122,7 +121,8 @@ async function run({ subject, scenarios, rounds, quick, json, write }: Options):
     for (const [id, text] of Object.entries(configurations)) process.stdout.write(`--- ${id}\n${text}`)
     process.stdout.write(`\n${padded(table)}\n\n${described(about, rounds)}\n`)
   }
-  if (write) writeResults(`${markdown(table)}\n\n${described(about, rounds)}\n\n![The same as bars](proxy.svg)`, markdown(shortened(table)), plot(results, order, 'Nearcast proxy beside others'))
+  if (write && subject === SUBJECTS['redis']) writeDatabases(`${markdown(table)}\n\n${described(about, rounds)}`)
+  else if (write) writeResults(`${markdown(table)}\n\n${described(about, rounds)}\n\n![The same as bars](proxy.svg)`, markdown(shortened(table)), plot(results, order, 'Nearcast proxy beside others'))
 }
 
 try {

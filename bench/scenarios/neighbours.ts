@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import { setPatience } from '../../lib/kernel/scheduling.ts'
 import { percentile } from '../../lib/distribution.ts'
 import { load } from '../benchmark-client.ts'
 import { PacedClient } from '../paced-client.ts'
@@ -63,6 +64,8 @@ async function calm({ port, password = '' }: RunningPeer, quick: boolean): Promi
 
 async function beside(peer: RunningPeer, line: string, quick: boolean): Promise<readonly number[]> {
   const noise = spawn(process.execPath, [NOISE, NEIGHBOUR_ADDRESS, String(peer.port), line], { env: { ...process.env, PASSWORD: peer.password }, stdio: ['ignore', 'pipe', 'inherit'] })
+  // It would be on a machine of its own: here, too, it is in nobody's way.
+  setPatience(noise.pid ?? 0, true)
   const ended = once(noise, 'exit')
   try {
     // It is at it from its first answer on.
