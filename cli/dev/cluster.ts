@@ -26,8 +26,7 @@ import { PROGRAM_ENVIRONMENT, adminSocket, logFile, planAgent, planBackbone, pla
 import type { Topology } from './topology.ts'
 import { FIRST_INHERITED_FD, World } from './world.ts'
 
-/** A machine that is emulated takes a minute to start a program. */
-const READY_TIMEOUT_MS = 180_000
+const READY_TIMEOUT_MS = 45_000
 /** A cluster whose proxies measure for longer stands all the same. */
 const MEASURED_TIMEOUT_MS = 10_000
 const MEASURED_INTERVAL_MS = 100
