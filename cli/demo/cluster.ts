@@ -29,7 +29,7 @@ export interface DemoClusterOptions {
 }
 
 /** A command that takes longer is ended and counts as failed. */
-const COMMAND_TIMEOUT_MS = 30_000
+const COMMAND_TIMEOUT_MS = 60_000
 
 export class DemoCluster {
   readonly #entry: string

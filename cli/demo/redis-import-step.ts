@@ -24,6 +24,8 @@ export const REDIS_IMPORT_STEP: Step = {
     show(`mad's host> ${server}\nfilled with 10000 keys`)
     // One line of answer per acknowledged write; it ends by itself when nobody tells it to.
     const writer = onHost(`(until [ "$(${plain('exists written-enough')})" = 1 ] || [ $((n=n+1)) = 500 ]; do echo "incr written"; sleep 0.02; done) | ${plain('')} | tail -1`)
+    // Waited for below; should it fail before that, it fails this step, not the process.
+    writer.catch(() => undefined)
     const move = ['redis', 'import', 'moved', '--org', 'acme']
     const from = ['--from', `redis://127.0.0.1:${PORT}`, '--yes']
     const type = async (words: readonly string[]): Promise<void> => {
