@@ -1,5 +1,5 @@
 /** lib/kernel against the kernel itself. What needs privileges runs in a namespace of its own, and is skipped, saying why, where that is forbidden. */
-import { closeSync } from 'node:fs'
+import { closeSync, readFileSync } from 'node:fs'
 import { createConnection, createServer } from 'node:net'
 import type { Server, Socket } from 'node:net'
 import { once } from 'node:events'
@@ -14,6 +14,7 @@ import { lockFile } from '../../lib/kernel/file-lock.ts'
 import { ProcessHandle } from '../../lib/kernel/process-handle.ts'
 import { listenTcp } from '../../lib/kernel/listen.ts'
 import { peerCredentials } from '../../lib/kernel/peer-credentials.ts'
+import { processorMs, setPatience } from '../../lib/kernel/scheduling.ts'
 import { networkInterfaceIndex } from '../../lib/kernel/interface-index.ts'
 import { decodeSocketAddress, encodeSocketAddress } from '../../lib/kernel/socket-address.ts'
 
@@ -43,6 +44,20 @@ test('socket addresses survive both ways and names are refused', () => {
   for (const host of ['localhost', '1.2.3', '256.1.1.1', '::g', '']) {
     expect(() => encodeSocketAddress(host, 1)).toThrowError(expect.objectContaining({ code: 'address.invalid' }))
   }
+})
+
+test('a process of ours is patient, and is not; how long it has been busy; of nobody neither', async () => {
+  const busy = spawn('sh', ['-c', 'while :; do :; done'], { stdio: 'ignore' })
+  const pid = busy.pid ?? 0
+  const policy = (): string | undefined => readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ')[38]
+  expect([setPatience(pid, true), policy()]).toEqual([true, '3'])
+  expect([setPatience(pid, false), policy()]).toEqual([true, '0'])
+  const before = processorMs(pid) ?? Infinity
+  await expect.poll(() => processorMs(pid), { timeout: 10_000 }).toBeGreaterThan(before)
+  const ended = once(busy, 'exit')
+  busy.kill('SIGKILL')
+  await ended
+  expect([processorMs(pid), setPatience(pid, true)]).toEqual([null, false])
 })
 
 test('interface indexes', () => {
