@@ -284,15 +284,15 @@ test('an engine that keeps a processor busy goes behind its neighbours, says so,
   const asking = (async () => {
     while (!enough.signal.aborted) expect(await failed(redis.eval('while true do end', 0))).toContain('Script killed')
   })()
-  await until('it is held back', () => policy() === '3', 15_000)
+  await until('it is held back', () => policy() === '3', 30_000)
   expect(await node.metric('nearcast_agent_engine_held_back{service="db"}')).toBe(1)
   enough.abort()
   await asking
-  await until('it is no longer', () => policy() === '0')
+  await until('it is no longer', () => policy() === '0', 20_000)
   const { heldBack } = redisStatistics.parse(await node.agent.answer('redis.statistics', { service: 'db' }))
   expect(heldBack?.now).toBe(false)
   expect(heldBack?.ms).toBeGreaterThan(900)
-})
+}, 60_000)
 
 const SCRIPT = [
   'SET a 1', 'GET a', 'INCR a', 'NONSENSE x', 'GET', 'MULTI', 'INCR a', 'GET a', 'EXEC', 'MULTI', 'NONSENSE', 'INCR a', 'EXEC', 'MULTI', 'DISCARD', 'WATCH a', 'UNWATCH', 'LPUSH l 1 2 3', 'LRANGE l 0 -1',
