@@ -59,9 +59,10 @@ export class DemoCluster {
     })
     const facts = await new Promise<ClusterFacts>((resolve, reject) => {
       createInterface({ input: supervisor.stdout }).on('line', (line) => {
-        if (line.startsWith('{')) resolve(JSON.parse(line) as ClusterFacts)
+        // An error is an object, too; its sentence is among what was said.
+        if (line.startsWith('{') && !line.startsWith('{"error"')) resolve(JSON.parse(line) as ClusterFacts)
       })
-      supervisor.once('exit', () => reject(new Error(`The cluster didn't start: ${said.slice(-3).join(' ')}`)))
+      supervisor.once('close', () => reject(new Error(`The cluster didn't start: ${said.slice(-3).join(' ')}`)))
     })
     return new DemoCluster(entry, name, supervisor, facts)
   }
