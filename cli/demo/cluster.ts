@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import { NearcastError } from '../../lib/errors.ts'
 import type { WantedPlane } from '../../lib/plane/wanted.ts'
 
 export interface Finished {
@@ -62,7 +63,7 @@ export class DemoCluster {
         // An error is an object, too; its sentence is among what was said.
         if (line.startsWith('{') && !line.startsWith('{"error"')) resolve(JSON.parse(line) as ClusterFacts)
       })
-      supervisor.once('close', () => reject(new Error(`The cluster didn't start: ${said.slice(-3).join(' ')}`)))
+      supervisor.once('close', () => reject(new NearcastError('dev.failed', `The cluster didn't start: ${said.slice(-3).join(' ')}`)))
     })
     return new DemoCluster(entry, name, supervisor, facts)
   }
