@@ -69,6 +69,7 @@ export interface Agent {
   readonly tenants: Tenants
   readonly backends: Backends
   readonly metrics: AgentMetrics
+  readonly statistics: Statistics
   /** What the feed's reader calls. `table` is in force from now on. */
   apply(table: FeedTable, changes: Changes): Promise<FailedService[]>
   /** A question of the router about a database. @throws NearcastError feed.ask-failed */
@@ -268,6 +269,7 @@ export function buildAgent({ config, tls, log, lifecycle, publish, revision, lea
     tenants,
     backends,
     metrics,
+    statistics,
     answer: (name, params) => questions.answer(name, params),
     async apply(next, changes) {
       current = next
