@@ -1,7 +1,7 @@
 /** Latencies out of an engine's own histograms, as it answers them in RESP2. */
 import { expect, test } from 'vitest'
 import type { Reply } from '../../agent/redis/resp/reply-decoder.ts'
-import { engineLatency } from '../../agent/redis/statistics/engine-latency.ts'
+import { engineLatency, kindsCommand } from '../../agent/redis/statistics/engine-latency.ts'
 
 function reply(value: string | number | readonly unknown[]): Reply {
   if (typeof value === 'string') return { kind: 'text', text: value }
@@ -18,6 +18,12 @@ test('reads of all kinds are one, and what may wait is none', () => {
   expect(engineLatency([histograms, INFO, COMMANDS])).toEqual({ read: { count: 100, meanMs: 0.022, p99Ms: 1.057 }, write: null })
   const without = reply(['get', histogram(98, 1, 10, 2, 97, 4, 98)])
   expect(engineLatency([without, INFO, COMMANDS])?.read?.p99Ms).toBe(0.004)
+})
+
+test('only commands that were met are asked about', () => {
+  expect(kindsCommand([reply(['mget', histogram(2, 1057, 2), 'config|get', histogram(5, 4, 5)]), INFO])).toEqual(['COMMAND', 'INFO', 'mget', 'config|get'])
+  expect(kindsCommand([reply([]), INFO])).toEqual(['COMMAND', 'INFO', 'ping'])
+  expect(kindsCommand(null)).toEqual(['COMMAND', 'INFO', 'ping'])
 })
 
 test('an engine that says nothing, or something else, has none', () => {

@@ -8,9 +8,17 @@ import type { CommandTable } from '../limits/command-table.ts'
 import { commandTable } from '../limits/command-table.ts'
 import type { Reply } from '../resp/reply-decoder.ts'
 
-export const LATENCY_COMMANDS = [['LATENCY', 'HISTOGRAM'], ['INFO', 'commandstats'], ['COMMAND']] as const
+export const LATENCY_COMMANDS = [['LATENCY', 'HISTOGRAM'], ['INFO', 'commandstats']] as const
 
-/** `replies`: those to LATENCY_COMMANDS. undefined: this engine doesn't measure, or didn't answer. */
+/** What tells which of those met are reads: of these alone, as the whole table is long. `replies`: those to LATENCY_COMMANDS. */
+export function kindsCommand(replies: readonly Reply[] | null): readonly string[] {
+  const [histograms] = replies ?? []
+  const names = histograms?.kind === 'list' ? histograms.items.flatMap((item) => (item.kind === 'text' ? [item.text] : [])) : []
+  // Without a name it would be the whole table.
+  return ['COMMAND', 'INFO', ...(names.length === 0 ? ['ping'] : names)]
+}
+
+/** `replies`: those to LATENCY_COMMANDS, then to `kindsCommand`. undefined: this engine doesn't measure, or didn't answer. */
 export function engineLatency(replies: readonly Reply[] | null): EngineLatency | undefined {
   const [histograms, info, commands] = replies ?? []
   if (histograms?.kind !== 'list' || info?.kind !== 'text' || commands?.kind !== 'list') return undefined

@@ -4,13 +4,13 @@
  */
 import { lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { RedisStatistics } from '../../../lib/feed/questions.ts'
+import type { EngineLatency, RedisStatistics } from '../../../lib/feed/questions.ts'
 import type { RedisLimit } from '../../../lib/redis-limits.ts'
 import { redisLimits } from '../../../lib/redis-limits.ts'
 import type { HeldEngines } from '../engine/held-engines.ts'
 import type { Supervisor } from '../engine/supervisor.ts'
 import type { Account } from '../limits/account.ts'
-import { engineLatency, LATENCY_COMMANDS } from './engine-latency.ts'
+import { engineLatency, kindsCommand, LATENCY_COMMANDS } from './engine-latency.ts'
 import type { EngineSample } from './sample.ts'
 import { engineSample, SAMPLE_COMMAND } from './sample.ts'
 
@@ -58,7 +58,7 @@ export class Statistics {
     await this.#sample(service)
     const { node, supervisors, account, isRead, clients, held, dataOf, nowMs } = this.#options
     const supervisor = supervisors().get(service)
-    const measured = supervisor?.answers === true && !supervisor.resting ? engineLatency(await supervisor.look(LATENCY_COMMANDS)) : undefined
+    const measured = supervisor?.answers === true && !supervisor.resting ? await latencyOf(supervisor) : undefined
     const known = this.#known.get(service)
     const counted = account(service)
     const usage = counted?.usage
@@ -115,4 +115,10 @@ async function bytesIn(directory: string): Promise<number> {
     if (entry.isFile()) bytes += await lstat(join(entry.parentPath, entry.name)).then(({ size }) => size, () => 0)
   }
   return bytes
+}
+
+async function latencyOf(supervisor: Pick<Supervisor, 'look'>): Promise<EngineLatency | undefined> {
+  const measured = await supervisor.look(LATENCY_COMMANDS)
+  const kinds = await supervisor.look([kindsCommand(measured)])
+  return engineLatency([...(measured ?? []), ...(kinds ?? [])])
 }
