@@ -1,7 +1,10 @@
 /** What those get who fill a running engine from elsewhere while no client is sent to it (Supervisor.occupy). */
-import type { RespClient } from '../resp/client.ts'
+import { RespClient } from '../resp/client.ts'
 import type { DecodeOptions, Reply } from '../resp/reply-decoder.ts'
+import { AGENT_USER } from './acl.ts'
 import type { EngineHealth } from './health.ts'
+
+const LOGIN_MS = 10_000
 
 export interface OccupiedEngine {
   /** A connection of the agent's own. */
@@ -15,6 +18,13 @@ export interface OccupiedEngine {
   readonly namespace: string | null
   /** What it shows to whom it follows. */
   readonly replication: { readonly user: string; readonly password: string }
+}
+
+/** A connection as the agent's own user. @throws NearcastError when it isn't answered */
+export async function connectAgent(socket: string, password: string, options: DecodeOptions): Promise<RespClient> {
+  const client = new RespClient(socket, options)
+  await client.command(['AUTH', AGENT_USER, password], LOGIN_MS)
+  return client
 }
 
 /** The lines of INFO; none, when it isn't one (LOADING). */

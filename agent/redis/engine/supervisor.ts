@@ -12,11 +12,10 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { CopyContent } from '../copies/copy-source.ts'
-import { RespClient } from '../resp/client.ts'
 import type { Reply } from '../resp/reply-decoder.ts'
 import { asNearcastError, NearcastError } from '../../../lib/errors.ts'
 import type { ErrorCode } from '../../../lib/errors.ts'
-import { AGENT_USER, REPLICATION_USER } from './acl.ts'
+import { REPLICATION_USER } from './acl.ts'
 import { changeLimits, limitEngine, limitsOf, removeCgroup } from './cgroup.ts'
 import { engineConfiguration, liveChanges } from './configuration.ts'
 import type { EngineSettings } from './configuration.ts'
@@ -29,12 +28,14 @@ import { LeftEngine } from './left-engine.ts'
 import { ownNamespace } from './network-namespace.ts'
 import { obtainEngine } from './obtain.ts'
 import type { OccupiedEngine } from './occupied.ts'
+import { connectAgent } from './occupied.ts'
 import { EngineProcess } from './process.ts'
 import type { EngineExit, EngineRun } from './run.ts'
 import type { EngineSpecification } from './specification.ts'
 import { sameSpecification } from './specification.ts'
 import { Rest } from './rest.ts'
 import { ScriptTime } from './script-time.ts'
+import { Standing } from './standing.ts'
 import type { OpenBridge, SupervisorOptions } from './supervision.ts'
 import { takeCopy } from './take-copy.ts'
 import { OldLogins, renewedUsers, setUsers } from './users.ts'
@@ -48,10 +49,8 @@ const COPY_READY_MS = 10_000
 export class Supervisor {
   readonly #options: SupervisorOptions
   readonly #stopping = new AbortController()
-  readonly #waiting = new Set<() => void>()
+  readonly #standing: Standing
   #specification: EngineSpecification
-  #reason: ErrorCode | null = 'redis.starting'
-  #answers = false
   #writesRefused = false
   /** Why no client is sent here although it is well. */
   #occupied: ErrorCode | null = null
@@ -83,6 +82,7 @@ export class Supervisor {
   constructor(specification: EngineSpecification, options: SupervisorOptions) {
     this.#specification = specification
     this.#options = options
+    this.#standing = new Standing(options.changed)
     this.#rest = new Rest({ service: specification.service, directories: options.directories, log: options.log })
     this.#forks = new Forks({ turns: options.forkTurns, lookMs: FORK_LOOKS * options.times.healthIntervalMs, wake: () => this.#watch?.wake() })
     this.#oldLogins = new OldLogins({
@@ -98,12 +98,12 @@ export class Supervisor {
 
   /** Why clients aren't sent here; null: they are. */
   get reason(): ErrorCode | null {
-    return this.#reason
+    return this.#standing.reason
   }
 
   /** The process answers PONG, whatever its data: replicas and this agent may talk to it. */
   get answers(): boolean {
-    return this.#answers
+    return this.#standing.answers
   }
 
   get specification(): EngineSpecification {
@@ -150,7 +150,7 @@ export class Supervisor {
    */
   rest(): boolean {
     const engine = this.#process
-    if (this.#rest.resting || !this.#answers || this.#reason !== null || engine === null || engine.over || this.#specification.primary !== null) return false
+    if (this.#rest.resting || !this.#standing.answers || this.#standing.reason !== null || engine === null || engine.over || this.#specification.primary !== null) return false
     this.#rest.begin()
     this.#restarting = true
     this.#set(null, false)
@@ -183,7 +183,7 @@ export class Supervisor {
 
   /** The path of its socket once clients (or, with `answering`, anybody) may use it; null when that isn't soon. */
   async ready(timeoutMs: number, need: 'available' | 'answering' = 'available'): Promise<string | null> {
-    const fine = (): boolean => this.#answers && (need === 'answering' || this.#reason === null)
+    const fine = (): boolean => this.#standing.answers && (need === 'answering' || this.#standing.reason === null)
     this.touch()
     this.#rest.end()
     const deadlineMs = performance.now() + timeoutMs
@@ -191,7 +191,7 @@ export class Supervisor {
     while (!fine() && this.#failures <= 1 && !this.#stopping.signal.aborted) {
       const leftMs = deadlineMs - performance.now()
       if (leftMs <= 0) break
-      await this.#nextChange(leftMs)
+      await this.#standing.change(leftMs)
     }
     this.#clients--
     return fine() ? this.#socket : null
@@ -200,7 +200,7 @@ export class Supervisor {
   /** Waits until the engine answers or its first run has failed. */
   async settled(timeoutMs: number): Promise<void> {
     const deadlineMs = performance.now() + timeoutMs
-    while (!this.#answers && !this.#rest.resting && this.#failures === 0 && performance.now() < deadlineMs) await this.#nextChange(deadlineMs - performance.now())
+    while (!this.#standing.answers && !this.#rest.resting && this.#failures === 0 && performance.now() < deadlineMs) await this.#standing.change(deadlineMs - performance.now())
   }
 
   /** Idempotent. Resolves when the process is gone. */
@@ -431,18 +431,14 @@ export class Supervisor {
     }
     const health = this.#connection()
     this.#occupied = reason
-    this.#set(reason, this.#answers)
+    this.#set(reason, this.#standing.answers)
     log.info({ service, reason }, 'the database is being filled')
     try {
       // Clients would see their writes refused, and others' data appear: they come again when it is done.
       await health.ask([['CLIENT', 'KILL', 'TYPE', 'normal'], ['CLIENT', 'KILL', 'TYPE', 'pubsub']])
       await work({
         health,
-        connect: async (options) => {
-          const client = new RespClient(this.#socket ?? '', options)
-          await client.command(['AUTH', AGENT_USER, this.#password], COPY_READY_MS)
-          return client
-        },
+        connect: (options) => connectAgent(ready, this.#password, options),
         over: () => engine.over || this.#restarting,
         kill: () => engine.kill(),
         namespace: walls.network ? `/proc/${engine.pid}/ns/net` : null,
@@ -468,19 +464,6 @@ export class Supervisor {
 
   #set(reason: ErrorCode | null, answers: boolean): void {
     if (answers) this.#endTurn?.()
-    if (reason === this.#reason && answers === this.#answers) return
-    this.#reason = reason
-    this.#answers = answers
-    for (const resolve of this.#waiting) resolve()
-    this.#options.changed()
-  }
-
-  async #nextChange(timeoutMs: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const timer = setTimeout(resolve, timeoutMs)
-    this.#waiting.add(resolve)
-    await promise
-    this.#waiting.delete(resolve)
-    clearTimeout(timer)
+    this.#standing.set(reason, answers)
   }
 }
