@@ -5,13 +5,13 @@ import { VERSION } from '../lib/version.ts'
 import { createProgram, endingOf } from './commands/program.ts'
 import type { Ending } from './commands/program.ts'
 import { followStarter } from './dev/starter.ts'
-import { colours } from './output.ts'
+import { colours } from './colours.ts'
 
 type Failure = Pick<NearcastError, 'code' | 'message'>
 
 try {
   followStarter()
-  await createProgram(VERSION).parseAsync()
+  await (await createProgram(VERSION, process.argv.slice(2))).parseAsync()
 } catch (error) {
   const ending = endingOf(error)
   if (ending === null) failed(asNearcastError(error))

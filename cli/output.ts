@@ -1,12 +1,10 @@
 /**
  * What people and programs read: tables and colours on a terminal, one JSON value with --json.
- * The only importer of the table and colour packages.
+ * The only importer of the package for tables.
  */
 import { stripVTControlCharacters } from 'node:util'
 import Table from 'cli-table3'
-import colours from 'picocolors'
-
-export { colours }
+import { colours } from './colours.ts'
 
 /** Between columns. */
 const GAP = 2

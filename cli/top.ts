@@ -1,6 +1,7 @@
 /** The screen of `nearcast top`: proxies, nodes as the proxies see them, databases by connections. Pure. */
 import { z } from 'zod'
-import { colours, milliseconds, table } from './output.ts'
+import { colours } from './colours.ts'
+import { milliseconds, table } from './output.ts'
 
 /** The width of tables: a screen has so many rows, so lines are cut at its edge, not broken. */
 const WHOLE = Number.POSITIVE_INFINITY

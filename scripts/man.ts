@@ -9,4 +9,4 @@ import { VERSION } from '../lib/version.ts'
 const directory = join(import.meta.dirname, '../packaging/man')
 mkdirSync(directory, { recursive: true })
 for (const old of readdirSync(directory)) rmSync(join(directory, old))
-for (const { file, text } of manualPages(describeCommand(createProgram(VERSION)), VERSION)) writeFileSync(join(directory, file), text)
+for (const { file, text } of manualPages(describeCommand(await createProgram(VERSION)), VERSION)) writeFileSync(join(directory, file), text)

@@ -2,7 +2,8 @@
 import { z } from 'zod'
 import { provisioning } from '../api-objects.ts'
 import type { Provisioning } from '../api-objects.ts'
-import { colours, count, milliseconds } from '../output.ts'
+import { colours } from '../colours.ts'
+import { count, milliseconds } from '../output.ts'
 
 export const changedObject = z.looseObject({ change: provisioning })
 export const removedObject = z.looseObject({ revocation: provisioning.optional() })

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { NearcastError } from '../../lib/errors.ts'
 import type { WantedPlane } from '../../lib/plane/wanted.ts'
-import type { GlobalOptions } from './session.ts'
+import type { GlobalOptions } from './global-options.ts'
 import { list, planeOption, whole } from './values.ts'
 
 interface DemoOptions {

@@ -3,30 +3,18 @@
  * the command line.
  */
 import { spawn } from 'node:child_process'
-import { request } from 'node:http'
 import type { Command } from 'commander'
 import { z } from 'zod'
 import { NearcastError } from '../../lib/errors.ts'
-import type { WantedPlane } from '../../lib/plane/wanted.ts'
 import { askCluster, clusterInfo, clusterStatus } from '../dev/control-client.ts'
 import type { ClusterInfo } from '../dev/control-client.ts'
 import type { ControlRequest } from '../dev/control-protocol.ts'
 import { enter, hostsFile } from '../dev/enter.ts'
-import { captured } from '../dev/line-capture.ts'
-import { adminSocket, logFile } from '../dev/programs.ts'
-import { Progress } from '../dev/progress.ts'
-import { summarize } from '../dev/summary.ts'
-import { Supervisor } from '../dev/supervisor.ts'
-import { colours, createOutput, table } from '../output.ts'
+import { colours } from '../colours.ts'
+import { createOutput, table } from '../output.ts'
 import type { Output } from '../output.ts'
-import { clusterName } from './session.ts'
-import type { GlobalOptions } from './session.ts'
-
-export interface StartOptions {
-  readonly topology?: string
-  readonly plane?: WantedPlane
-  readonly apiPort: number
-}
+import { clusterName } from './global-options.ts'
+import type { GlobalOptions } from './global-options.ts'
 
 export interface ExecOptions {
   readonly org?: string
@@ -62,31 +50,6 @@ function output(command: Command): Output {
 
 function ask<Schema extends z.ZodType>(command: Command, message: ControlRequest, schema: Schema): Promise<z.infer<Schema>> {
   return askCluster(clusterName(command), message, schema)
-}
-
-export async function start(options: StartOptions, command: Command): Promise<void> {
-  const { json } = output(command)
-  const cluster = clusterName(command)
-  const progress = new Progress(process.stderr, json)
-  const interrupted = new AbortController()
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupted.abort())
-  const settings = {
-    cluster,
-    topologyFile: options.topology,
-    plane: options.plane,
-    apiPort: options.apiPort,
-    progress: (step: string) => progress.step(step),
-    notice: (text: string) => progress.notice(text),
-  }
-  const supervisor = await Supervisor.start(settings, interrupted.signal).finally(() => progress.done())
-  try {
-    const { value, lines } = summarize(supervisor.cluster, cluster, process.env['NEARCAST_COMMAND'] ?? 'nearcast')
-    output(command).show(value, () => lines)
-    const reason = await supervisor.ended(interrupted.signal)
-    if (reason !== null) throw new NearcastError('dev.failed', `The cluster ended by itself: ${reason}.`)
-  } finally {
-    await supervisor.stop()
-  }
 }
 
 export async function exec(words: string[], options: ExecOptions, command: Command): Promise<void> {
@@ -135,6 +98,7 @@ export async function link(id: string, options: LinkOptions, command: Command): 
 export async function capture(options: CaptureOptions, command: Command): Promise<void> {
   const { seconds, find = '' } = options
   if (!/^[A-Za-z0-9-]*$/.test(find)) throw new NearcastError('cli.usage', '--find takes letters, digits and hyphens.')
+  const { captured } = await import('../dev/line-capture.ts')
   const ways = await ask(command, { operation: 'capture', seconds, text: find }, captured)
   const rows = ways.flatMap(({ from, to, kinds }) => Object.entries(kinds).map(([kind, { packets, bytes }]) => [`${from} to ${to}`, kind, packets, bytes]))
   const marked = ways.reduce((sum, way) => sum + way.marked, 0)
@@ -163,6 +127,7 @@ async function programs(command: Command, target: string): Promise<{ ids: string
 
 export async function logs(target: string, options: LogOptions, command: Command): Promise<void> {
   const { ids, root } = await programs(command, target)
+  const { logFile } = await import('../dev/programs.ts')
   const words = ['-n', String(options.lines), ...(options.follow ? ['-f'] : []), ...ids.map((id) => root + logFile(id))]
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', 'tail', ...words], { stdio: 'inherit' })
   process.exitCode = await new Promise<number>((resolve, reject) => {
@@ -173,20 +138,6 @@ export async function logs(target: string, options: LogOptions, command: Command
 
 export async function metrics(target: string, _options: object, command: Command): Promise<void> {
   const { ids, root } = await programs(command, target)
+  const [{ adminSocket }, { scrape }] = await Promise.all([import('../dev/programs.ts'), import('../dev/scrape.ts')])
   for (const id of ids) process.stdout.write(await scrape(root + adminSocket(id), id))
-}
-
-function scrape(socketPath: string, id: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const failed = (error: Error): void => reject(new NearcastError('dev.failed', `${id} doesn't answer: ${error.message}; see "nearcast dev status".`))
-    const asked = request({ socketPath, path: '/metrics', timeout: 5000 }, (response) => {
-      let text = ''
-      response.on('data', (data: Buffer) => (text += data.toString()))
-      response.on('end', () => resolve(text))
-      response.on('error', failed)
-    })
-    asked.on('timeout', () => asked.destroy(new Error('no answer in time')))
-    asked.on('error', failed)
-    asked.end()
-  })
 }

@@ -3,7 +3,8 @@ import { InvalidArgumentError } from 'commander'
 import type { Command } from 'commander'
 import { VERBS } from '../dev/kept-program.ts'
 import type { Verb } from '../dev/kept-program.ts'
-import type { CaptureOptions, ExecOptions, LinkOptions, LogOptions, StartOptions } from './dev-work.ts'
+import type { StartOptions } from './dev-start.ts'
+import type { CaptureOptions, ExecOptions, LinkOptions, LogOptions } from './dev-work.ts'
 import { planeOption, whole } from './values.ts'
 
 const VERB_HELP: Readonly<Record<Verb, string>> = {
@@ -26,7 +27,7 @@ export function addDevCommands(program: Command): void {
     .option('--topology <file>', 'another topology than the default one')
     .addOption(planeOption())
     .option('--api-port <port>', 'port of the API on 127.0.0.1 (default: any free one)', whole, 0)
-    .action(async (options: StartOptions, command: Command) => (await work()).start(options, command))
+    .action(async (options: StartOptions, command: Command) => (await import('./dev-start.ts')).start(options, command))
 
   dev
     .command('exec')

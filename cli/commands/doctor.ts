@@ -2,8 +2,9 @@
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import type { Finding } from '../doctor/finding.ts'
-import { colours, createOutput, table } from '../output.ts'
-import type { GlobalOptions } from './session.ts'
+import { colours } from '../colours.ts'
+import { createOutput, table } from '../output.ts'
+import type { GlobalOptions } from './global-options.ts'
 
 export function addDoctorCommand(program: Command): void {
   program

@@ -5,7 +5,7 @@ import { InvalidArgumentError } from 'commander'
 import type { Command } from 'commander'
 import { NearcastError } from '../../lib/errors.ts'
 import type { ClusterInfo } from '../dev/control-client.ts'
-import { clusterName } from './session.ts'
+import { clusterName } from './global-options.ts'
 import type { Session, WithSession } from './session.ts'
 import { whole } from './values.ts'
 

@@ -2,31 +2,49 @@
  * The command tree of `nearcast`: options that every command takes, and the groups of commands. Each group adds itself.
  */
 import { Command, CommanderError } from 'commander'
-import { colours } from '../output.ts'
-import { addCompletionCommand } from './completion.ts'
-import { addContextCommands } from './context.ts'
-import { addDemoCommand } from './demo.ts'
-import { addDevCommands } from './dev.ts'
-import { addDoctorCommand } from './doctor.ts'
-import { addFleetCommands } from './fleet.ts'
-import { addGrantCommands } from './grants.ts'
-import { addLatencyCommand } from './latency.ts'
-import { addLimitsCommands } from './limits.ts'
-import { addProxyProtocolCommand } from './proxy-protocol.ts'
-import { addRedisCommands } from './redis.ts'
-import { addRegistryCommands } from './registry.ts'
-import { addAddressSettings } from './address-settings.ts'
-import { DEFAULT_CLUSTER } from '../dev/control-protocol.ts'
-import { withSession } from './session.ts'
-import { addRunCommand } from './run.ts'
-import { addStoreCommands } from './store.ts'
-import { addTopCommand } from './top.ts'
-import { addTransferCommands } from './transfer.ts'
-import { addWireguardCommands } from './wireguard.ts'
+import { colours } from '../colours.ts'
+import { DEFAULT_CLUSTER } from '../dev/default-cluster.ts'
+import type { WithSession } from './session.ts'
 
-export type { WithSession } from './session.ts'
+interface Group {
+  /** What it adds to the top of the tree, hidden ones too. */
+  readonly commands: readonly string[]
+  readonly add: (program: Command) => Promise<void>
+}
 
-export function createProgram(version: string): Command {
+const session = async (): Promise<WithSession> => (await import('./session.ts')).withSession
+
+/** In the order in which help lists them. Each is read when it is wanted: a command needs little of what all need together. */
+export const GROUPS: readonly Group[] = [
+  { commands: ['redis'], add: async (program) => (await import('./redis.ts')).addRedisCommands(program, await session()) },
+  { commands: ['use', 'whoami'], add: async (program) => (await import('./context.ts')).addContextCommands(program, await session()) },
+  {
+    commands: ['orgs', 'networks', 'addresses', 'services', 'audit', 'status', 'explain'],
+    async add(program) {
+      ;(await import('./registry.ts')).addRegistryCommands(program, await session())
+      ;(await import('./address-settings.ts')).addAddressSettings(program, await session())
+    },
+  },
+  { commands: ['grants'], add: async (program) => (await import('./grants.ts')).addGrantCommands(program, await session()) },
+  { commands: ['limits'], add: async (program) => (await import('./limits.ts')).addLimitsCommands(program, await session()) },
+  { commands: ['wireguard'], add: async (program) => (await import('./wireguard.ts')).addWireguardCommands(program, await session()) },
+  { commands: ['fleet', 'nodes', 'proxies', 'tokens'], add: async (program) => (await import('./fleet.ts')).addFleetCommands(program, await session()) },
+  { commands: ['dev'], add: async (program) => (await import('./dev.ts')).addDevCommands(program) },
+  { commands: ['demo'], add: async (program) => (await import('./demo.ts')).addDemoCommand(program) },
+  { commands: ['import', 'export'], add: async (program) => (await import('./transfer.ts')).addTransferCommands(program, await session()) },
+  { commands: ['run'], add: async (program) => (await import('./run.ts')).addRunCommand(program) },
+  { commands: ['store'], add: async (program) => (await import('./store.ts')).addStoreCommands(program) },
+  { commands: ['top'], add: async (program) => (await import('./top.ts')).addTopCommand(program, await session()) },
+  { commands: ['latency'], add: async (program) => (await import('./latency.ts')).addLatencyCommand(program, await session()) },
+  { commands: ['doctor'], add: async (program) => (await import('./doctor.ts')).addDoctorCommand(program) },
+  { commands: ['proxy-protocol'], add: async (program) => (await import('./proxy-protocol.ts')).addProxyProtocolCommand(program) },
+]
+
+/** Global options with a value, which is no command. */
+const VALUED: ReadonlySet<string> = new Set(['--api', '--token', '--cluster'])
+
+/** `words`: the command line; of the tree there is as much as it needs. Without: the whole tree. */
+export async function createProgram(version: string, words: readonly string[] = []): Promise<Command> {
   const program = new Command('nearcast')
     .description('Private IPv6 addresses for multitenant databases; each connection goes to the nearest healthy node')
     .version(version)
@@ -36,26 +54,23 @@ export function createProgram(version: string): Command {
     .option('--cluster <name>', `a cluster on this machine (else NEARCAST_CLUSTER, else "${DEFAULT_CLUSTER}")`)
     .configureHelp({ styleTitle: (title) => colours.bold(title) })
     .exitOverride()
-  addRedisCommands(program, withSession)
-  addContextCommands(program, withSession)
-  addRegistryCommands(program, withSession)
-  addGrantCommands(program, withSession)
-  addLimitsCommands(program, withSession)
-  addWireguardCommands(program, withSession)
-  addFleetCommands(program, withSession)
-  addAddressSettings(program, withSession)
-  addDevCommands(program)
-  addDemoCommand(program)
-  addTransferCommands(program, withSession)
-  addRunCommand(program)
-  addStoreCommands(program)
-  addTopCommand(program, withSession)
-  addLatencyCommand(program, withSession)
-  addDoctorCommand(program)
-  addProxyProtocolCommand(program)
-  addCompletionCommand(program)
+  const first = firstCommand(words)
+  const wanted = GROUPS.find(({ commands }) => commands.some((command) => command === first))
+  for (const group of wanted === undefined ? GROUPS : [wanted]) await group.add(program)
+  if (wanted === undefined) (await import('./completion.ts')).addCompletionCommand(program)
   pointToHelp(program, program.name())
   return program
+}
+
+/** null: there is none, or an option before it asks something of the whole tree. */
+function firstCommand(words: readonly string[]): string | null {
+  for (let index = 0; index < words.length; index++) {
+    const word = words[index] ?? ''
+    if (VALUED.has(word)) index++
+    else if (!word.startsWith('-')) return word
+    else if (word !== '--json' && !word.includes('=')) return null
+  }
+  return null
 }
 
 export interface Ending {

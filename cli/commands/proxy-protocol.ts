@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { InvalidArgumentError } from 'commander'
 import { createOutput } from '../output.ts'
-import type { GlobalOptions } from './session.ts'
+import type { GlobalOptions } from './global-options.ts'
 import { whole } from './values.ts'
 
 interface CheckFlags {

@@ -1,7 +1,8 @@
 /** What `nearcast redis status` says of use; `nearcast redis commands | why-slow`. */
 import type { Command } from 'commander'
 import { z } from 'zod'
-import { bytes, colours, count, facts, milliseconds, table } from '../output.ts'
+import { colours } from '../colours.ts'
+import { bytes, count, facts, milliseconds, table } from '../output.ts'
 import type { OrgOptions } from './redis-access.ts'
 import { databasePath } from './redis-access.ts'
 import type { WithSession } from './session.ts'

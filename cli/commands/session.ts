@@ -14,14 +14,8 @@ import type { Output } from '../output.ts'
 import { createOutput } from '../output.ts'
 import type { Prompter } from '../prompt.ts'
 import { createPrompter } from '../prompt.ts'
-import { DEFAULT_CLUSTER } from '../dev/control-protocol.ts'
-
-export interface GlobalOptions {
-  readonly json?: boolean
-  readonly api?: string
-  readonly token?: string
-  readonly cluster?: string
-}
+import { clusterName } from './global-options.ts'
+import type { GlobalOptions } from './global-options.ts'
 
 export interface Session {
   readonly output: Output
@@ -36,10 +30,6 @@ export interface Session {
 export type WithSession = (command: Command, work: (session: Session) => Promise<void>) => Promise<void>
 
 export const ORG_OPTION = ['--org <org>', 'organization, by name or id (else NEARCAST_ORG, else the one of "nearcast use")'] as const
-
-export function clusterName(command: Command): string {
-  return command.optsWithGlobals<GlobalOptions>().cluster ?? process.env['NEARCAST_CLUSTER'] ?? loadContext().cluster ?? DEFAULT_CLUSTER
-}
 
 export const withSession: WithSession = async (command, work) => {
   const options = command.optsWithGlobals<GlobalOptions>()

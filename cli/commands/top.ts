@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { InvalidArgumentError } from 'commander'
 import type { Command } from 'commander'
 import { asNearcastError } from '../../lib/errors.ts'
-import { colours } from '../output.ts'
+import { colours } from '../colours.ts'
 import type { Session, WithSession } from './session.ts'
 
 interface TopOptions {

@@ -4,7 +4,7 @@
  * machine can't run is `{"name","ok":true,"skipped":"why"}`.
  */
 import type { WantedPlane } from '../../lib/plane/wanted.ts'
-import { colours } from '../output.ts'
+import { colours } from '../colours.ts'
 import { DemoCluster } from './cluster.ts'
 import { openNext, Page } from './page.ts'
 import { STORY } from './story.ts'

@@ -1,5 +1,5 @@
 /** The text of one step: kept until it is its turn, so that steps at the same time read as if one followed the other. */
-import { colours } from '../output.ts'
+import { colours } from '../colours.ts'
 
 export class Page {
   readonly #print: (line: string) => void

@@ -30,8 +30,6 @@ export type ControlRequest = z.infer<typeof controlRequest>
 
 export type ControlAnswer = { readonly ok: true; readonly result: unknown } | { readonly ok: false; readonly code: string; readonly message: string }
 
-export const DEFAULT_CLUSTER = 'dev'
-
 /** @throws NearcastError cli.usage */
 export function controlSocket(cluster: string, uid = process.getuid?.() ?? 0): string {
   if (!/^[a-z0-9][a-z0-9-]{0,30}$/.test(cluster)) {

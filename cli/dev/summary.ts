@@ -1,7 +1,8 @@
 /** What `nearcast dev` shows when the cluster stands: for programs one object, for people tables and what to try. Pure. */
-import { colours, facts, table } from '../output.ts'
+import { colours } from '../colours.ts'
+import { facts, table } from '../output.ts'
 import type { Cluster } from './cluster.ts'
-import { DEFAULT_CLUSTER } from './control-protocol.ts'
+import { DEFAULT_CLUSTER } from './default-cluster.ts'
 import { FORWARD_HOST } from './supervisor.ts'
 import type { Region } from './topology.ts'
 

@@ -1,5 +1,6 @@
 /** A report for a terminal. Pure. */
-import { colours, table } from '../output.ts'
+import { colours } from '../colours.ts'
+import { table } from '../output.ts'
 import type { Cell } from '../output.ts'
 import type { CheckReport } from './check.ts'
 import type { Judged } from './judge.ts'

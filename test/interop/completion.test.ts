@@ -6,7 +6,7 @@ import { createProgram } from '../../cli/commands/program.ts'
 import type { Shell } from '../../cli/completion.ts'
 import { completionScript, SHELLS } from '../../cli/completion.ts'
 
-const root = describeCommand(createProgram('0'))
+const root = describeCommand(await createProgram('0'))
 
 /** What is offered for the last of `words`. */
 const OFFERS: Readonly<Record<Shell, (words: readonly string[]) => string>> = {

@@ -13,7 +13,7 @@ import { manualPages } from '../../cli/manual.ts'
 import { VERSION } from '../../lib/version.ts'
 
 const PACKAGING = join(import.meta.dirname, '../../packaging')
-const pages = manualPages(describeCommand(createProgram(VERSION)), VERSION)
+const pages = manualPages(describeCommand(await createProgram(VERSION)), VERSION)
 
 function lacking(program: string): boolean {
   return spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0
