@@ -19,10 +19,12 @@ import { until } from '../support/until.ts'
 const HERE = [{ node: 'mad', role: 'primary' as const }]
 const nodes: DataNode[] = []
 const clients: RespClient[] = []
+const directories: string[] = []
 
 afterEach(async () => {
   for (const client of clients.splice(0)) client.close()
   await Promise.all(nodes.splice(0).map((node) => node.close()))
+  for (const directory of directories.splice(0)) rmSync(directory, { recursive: true })
 })
 
 async function dataNode(options: Partial<DataNodeOptions> = {}): Promise<DataNode> {
@@ -221,6 +223,32 @@ test('a crash loop backs off, is told in the acknowledgement, and heals when its
   writeFileSync(manifest, good)
   await node.available('db')
   expect(await say(await tenant(node, 'db', 'pw'), 'GET', 'k')).toBe('v')
+})
+
+test('one that is ended for its memory while it loads gets more: what a larger plan left has to load', async () => {
+  const cgroup = mkdtempSync(join(tmpdir(), 'nearcast-cgroup-'))
+  directories.push(cgroup)
+  // A directory that looks like a cgroup: the kernel's part, who is ended and why, is played.
+  writeFileSync(join(cgroup, 'cgroup.controllers'), 'memory pids')
+  writeFileSync(join(cgroup, 'cgroup.subtree_control'), 'memory pids')
+  const node = await dataNode({ redis: { backoffMinMs: 20, backoffMaxMs: 20, cgroup } })
+  await node.feed(databaseRow('db', HERE, 'pw'))
+  const limit = (): number => Number(readFileSync(join(cgroup, 'db', 'memory.max'), 'utf8'))
+  const planned = limit()
+  const directory = join(node.dataDir, 'db', 'data', 'appendonlydir')
+  const manifest = join(directory, readdirSync(directory).find((name) => name.endsWith('.manifest')) ?? '')
+  const good = readFileSync(manifest)
+  writeFileSync(manifest, 'nonsense\n')
+  process.kill(node.enginePid('db'), 'SIGKILL')
+  const restarts = (): Promise<number | null> => node.metric('nearcast_agent_engine_restarts_total{service="db"}')
+  await expect.poll(restarts, { timeout: 10_000 }).toBeGreaterThanOrEqual(3)
+  expect(limit()).toBe(planned)
+  writeFileSync(join(cgroup, 'db', 'memory.events'), 'low 0\nhigh 0\nmax 7\noom 1\noom_kill 1\noom_group_kill 0\n')
+  await expect.poll(limit, { timeout: 10_000 }).toBeGreaterThanOrEqual(4 * planned)
+  writeFileSync(join(cgroup, 'db', 'memory.events'), 'low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n')
+  writeFileSync(manifest, good)
+  await node.available('db')
+  expect(node.log.some((line) => line['service'] === 'db' && String(line['msg']).includes('more memory to load'))).toBe(true)
 })
 
 test('two agents on one directory never run two engines in it', async () => {

@@ -88,6 +88,15 @@ export function changeLimits({ directory: parent, controllers }: EngineCgroup, s
   setLimits(directory, controllers, { weight, memoryBytes: Math.max(memoryBytes, Number.isNaN(now) ? 0 : now) })
 }
 
+/** The kernel has ended a process of its engine for the memory that it took. Asked before `removeCgroup`. */
+export function wasEndedForMemory({ directory }: EngineCgroup, service: string): boolean {
+  try {
+    return /^oom_kill [1-9]/m.test(readFileSync(join(directory, service, 'memory.events'), 'utf8'))
+  } catch {
+    return false
+  }
+}
+
 /** Where its engine has ended and nobody of it is left. */
 export function removeCgroup({ directory }: EngineCgroup, service: string): void {
   try {

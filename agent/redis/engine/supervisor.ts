@@ -16,7 +16,7 @@ import type { Reply } from '../resp/reply-decoder.ts'
 import { asNearcastError, NearcastError } from '../../../lib/errors.ts'
 import type { ErrorCode } from '../../../lib/errors.ts'
 import { REPLICATION_USER } from './acl.ts'
-import { changeLimits, limitEngine, limitsOf, removeCgroup } from './cgroup.ts'
+import { changeLimits, limitEngine, limitsOf, removeCgroup, wasEndedForMemory } from './cgroup.ts'
 import { engineConfiguration, liveChanges } from './configuration.ts'
 import type { EngineSettings } from './configuration.ts'
 import type { EngineDirectory } from './directory.ts'
@@ -69,6 +69,8 @@ export class Supervisor {
   /** Of the present run, once it has begun. */
   #endTurn: (() => void) | null = null
   #usedAtMs = performance.now()
+  /** As much as its plan allows: one that couldn't load with it gets more. */
+  #memoryTimes = 1
   /** That wait for it. */
   #clients = 0
   #changing: Promise<void> = Promise.resolve()
@@ -266,7 +268,7 @@ export class Supervisor {
       try {
         await this.#configure(engine)
         this.#socket = directory.socket
-        await this.#watched(engine, directory)
+        if (!(await this.#watched(engine, directory))) this.#lookForMemory()
       } catch (error) {
         // One that ended says itself why.
         if (!engine.over) throw error
@@ -297,7 +299,10 @@ export class Supervisor {
     const { walls, openBridge } = this.#options
     const specification = this.#specification
     const namespace = walls.network ? await ownNamespace(engine) : null
-    if (walls.cgroup !== null) limitEngine(walls.cgroup, specification.service, engine.pid, limitsOf(specification))
+    if (walls.cgroup !== null) {
+      const { memoryBytes, weight } = limitsOf(specification)
+      limitEngine(walls.cgroup, specification.service, engine.pid, { weight, memoryBytes: memoryBytes * this.#memoryTimes })
+    }
     if (specification.primary !== null) this.#bridge = await openBridge(specification.service, namespace)
     if (engine instanceof EngineProcess) engine.configure(engineConfiguration(this.#settings))
   }
@@ -306,8 +311,8 @@ export class Supervisor {
     return { specification: this.#specification, agentPassword: this.#password, primaryPort: this.#bridge?.port ?? NO_PORT }
   }
 
-  /** Until it ends, or is to be ended. */
-  async #watched(engine: EngineRun, directory: EngineDirectory): Promise<void> {
+  /** Until it ends, or is to be ended. @returns whether it has ever answered */
+  async #watched(engine: EngineRun, directory: EngineDirectory): Promise<boolean> {
     const watch = new EngineWatch({
       engine,
       directory,
@@ -326,6 +331,16 @@ export class Supervisor {
     if ((await watch.over()) === 'to be replaced') this.#restarting = true
     this.#watch = null
     this.#oldLogins.stop()
+    return watch.hasAnswered
+  }
+
+  /** A smaller plan may leave more than its memory holds. It has to load all the same; its clients can't bring it here. */
+  #lookForMemory(): void {
+    const { walls, log } = this.#options
+    const { service } = this.#specification
+    if (walls.cgroup === null || !wasEndedForMemory(walls.cgroup, service)) return
+    this.#memoryTimes *= 2
+    log.warn({ service, times: this.#memoryTimes }, 'the engine needs more memory to load than its plan allows, and gets twice as much')
   }
 
   /** Of a database with eviction: a write was refused, because no key that expires is left. */

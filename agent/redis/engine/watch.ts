@@ -55,6 +55,7 @@ export class EngineWatch {
   #copied: boolean
   #linked: boolean | null = null
   #answers = false
+  #hasAnswered = false
   #silentMs = 0
   #wake: (() => void) | null = null
   /** Of a starting engine, since the last look at it. */
@@ -74,6 +75,11 @@ export class EngineWatch {
   /** A replica follows its primary; null: not asked yet, or no replica. */
   get linked(): boolean | null {
     return this.#linked
+  }
+
+  /** Once, in this run; loading is no answer. */
+  get hasAnswered(): boolean {
+    return this.#hasAnswered
   }
 
   /** The next look comes at once. */
@@ -134,6 +140,7 @@ export class EngineWatch {
     // An engine that has never answered since it started keeps the reason for which it was started.
     const silent = reason === 'redis.not-answering' && !this.#answers
     this.#answers = seen.state === 'well'
+    this.#hasAnswered ||= this.#answers
     if (!silent) found(reason, this.#answers)
     // Clients that wait for it are on their way by now.
     if (this.#equipped && usable) await forks.look(health)
