@@ -41,6 +41,12 @@ async function tenant(node: DataNode, service: string, password: string): Promis
   return client
 }
 
+/** The file that names the parts of a database's append-only file. */
+function manifestOf(node: DataNode, service: string): string {
+  const directory = join(node.dataDir, service, 'data', 'appendonlydir')
+  return join(directory, readdirSync(directory).find((name) => name.endsWith('.manifest')) ?? '')
+}
+
 async function say(client: RespClient, ...words: string[]): Promise<string> {
   return textOf(await client.command(words, 5000))
 }
@@ -209,8 +215,7 @@ test('a crash loop backs off, is told in the acknowledgement, and heals when its
   await node.feed(databaseRow('db', HERE, 'pw'))
   const client = await tenant(node, 'db', 'pw')
   await say(client, 'SET', 'k', 'v')
-  const directory = join(node.dataDir, 'db', 'data', 'appendonlydir')
-  const manifest = join(directory, readdirSync(directory).find((name) => name.endsWith('.manifest')) ?? '')
+  const manifest = manifestOf(node, 'db')
   const good = readFileSync(manifest)
   writeFileSync(manifest, 'nonsense\n')
   process.kill(node.enginePid('db'), 'SIGKILL')
@@ -235,8 +240,7 @@ test('one that is ended for its memory while it loads gets more: what a larger p
   await node.feed(databaseRow('db', HERE, 'pw'))
   const limit = (): number => Number(readFileSync(join(cgroup, 'db', 'memory.max'), 'utf8'))
   const planned = limit()
-  const directory = join(node.dataDir, 'db', 'data', 'appendonlydir')
-  const manifest = join(directory, readdirSync(directory).find((name) => name.endsWith('.manifest')) ?? '')
+  const manifest = manifestOf(node, 'db')
   const good = readFileSync(manifest)
   writeFileSync(manifest, 'nonsense\n')
   process.kill(node.enginePid('db'), 'SIGKILL')
