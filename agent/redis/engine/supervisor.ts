@@ -45,6 +45,8 @@ const NO_PORT = 0
 /** Checks of health between two looks whether the file should be written anew. */
 const FORK_LOOKS = 10
 const COPY_READY_MS = 10_000
+/** Between the plan that a database had and the one that it has. */
+const MOST_MEMORY_TIMES = 1024
 
 export class Supervisor {
   readonly #options: SupervisorOptions
@@ -338,7 +340,8 @@ export class Supervisor {
   #lookForMemory(): void {
     const { walls, log } = this.#options
     const { service } = this.#specification
-    if (walls.cgroup === null || !wasEndedForMemory(walls.cgroup, service)) return
+    // The kernel counts those that it ends for the whole machine's memory, too: more of it doesn't help them.
+    if (walls.cgroup === null || this.#memoryTimes >= MOST_MEMORY_TIMES || !wasEndedForMemory(walls.cgroup, service)) return
     this.#memoryTimes *= 2
     log.warn({ service, times: this.#memoryTimes }, 'the engine needs more memory to load than its plan allows, and gets twice as much')
   }
