@@ -5,7 +5,7 @@
  *   near (acme)  ──1500── gw1 ──1420── gw2 ──1500── far (acme)
  *                                       └───1500── other (globex)
  */
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -15,8 +15,9 @@ import { asNetworkId, formatIpv6, networkPrefix, peerAddress, peerPrefix } from 
 import { clampPrivate, encodeKey, KeyPair } from '../../lib/wireguard/keys.ts'
 import { nodeAt } from './cluster.ts'
 import type { CrossingSettings, CrossingState } from './crossing-process.ts'
-import { Room } from './room.ts'
+import type { Room } from './room.ts'
 import { endChild } from './wireguard-pair.ts'
+import { openWireguardRoom } from './wireguard-room.ts'
 
 const PROCESS = 'test/support/crossing-process.ts'
 const PORT = 51820
@@ -66,19 +67,9 @@ export class CrossingNetwork {
 
   /** @returns why not, where namespaces, TUN interfaces or wireguard-go can't be had */
   static async open(): Promise<CrossingNetwork | string> {
-    for (const program of ['unshare', 'wireguard-go', 'wg', 'ping']) {
-      if (spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0) return `no ${program}`
-    }
-    let room: Room | null = null
-    try {
-      room = await Room.open()
-      room.run('sh', '-euc', TOPOLOGY)
-      room.run('ip', 'netns', 'exec', 'gw1', 'sh', '-c', 'ip tuntap add mode tun name probe && ip link del probe')
-      return new CrossingNetwork(room)
-    } catch (error) {
-      await room?.close()
-      return error instanceof Error ? error.message.trim().replaceAll('\n', ' ') : String(error)
-    }
+    const room = await openWireguardRoom(TOPOLOGY, 'gw1')
+    if (typeof room === 'string') return room
+    return new CrossingNetwork(room)
   }
 
   /** @returns asks for its state */

@@ -6,7 +6,7 @@
  *        10.7.0.1/24                                    10.7.0.2/24
  *   veth 10.99.0.1, fd99::1  ───────────────────   veth 10.99.0.2, fd99::2
  */
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -15,8 +15,9 @@ import { createInterface } from 'node:readline'
 import { clampPrivate, encodeKey, KeyPair } from '../../lib/wireguard/keys.ts'
 import type { WantedPath } from '../../lib/wireguard/wanted-path.ts'
 import { nodeAt } from './cluster.ts'
-import { Room } from './room.ts'
+import type { Room } from './room.ts'
 import type { WireguardSettings } from './wireguard-process.ts'
+import { openWireguardRoom } from './wireguard-room.ts'
 
 const PROCESS = 'test/support/wireguard-process.ts'
 const PORT = 51820
@@ -98,19 +99,9 @@ export class WireguardPair {
 
   /** @returns why not, where namespaces, TUN interfaces or wireguard-go can't be had */
   static async open(): Promise<WireguardPair | string> {
-    for (const program of ['unshare', 'wireguard-go', 'wg', 'ping']) {
-      if (spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0) return `no ${program}`
-    }
-    let room: Room | null = null
-    try {
-      room = await Room.open()
-      room.run('sh', '-euc', TOPOLOGY)
-      room.run(...inside(LEFT.netns), 'sh', '-c', 'ip tuntap add mode tun name probe && ip link del probe')
-      return new WireguardPair(room, room.run('sh', '-c', 'ip link add probe type wireguard && ip link del probe && echo yes || true').includes('yes'))
-    } catch (error) {
-      await room?.close()
-      return error instanceof Error ? error.message.trim().replaceAll('\n', ' ') : String(error)
-    }
+    const room = await openWireguardRoom(TOPOLOGY, LEFT.netns)
+    if (typeof room === 'string') return room
+    return new WireguardPair(room, room.run('sh', '-c', 'ip link add probe type wireguard && ip link del probe && echo yes || true').includes('yes'))
   }
 
   async startOurs({ presharedKey, weKnow = false, family = 'ipv4', keepaliveSeconds, path = 'auto' }: PairOptions): Promise<Ours> {
